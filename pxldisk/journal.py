@@ -1,0 +1,144 @@
+"""The redo journal, which is also the scroll log: its files, and writing it.
+
+A disk's log is a folder of numbered segments. One is written; the older ones are kept so that any
+past state can be shown again. What a segment holds is in segment.py.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from . import failpoint, files, segment
+from .errors import DiskFailed, NoSpace
+from .segment import Checkpoint, Segment, SegmentHeader
+
+# Zeros kept ahead of the end, some 600 small commits: a sync that need not make the file grow is quicker.
+AHEAD_BYTES: Final = 262_144
+
+
+def segment_path(log: Path, number: int) -> Path:
+    """The file of a segment in the folder `log`."""
+    return log / f"{number:08d}.pxj"
+
+
+def base_path(log: Path, number: int, bank: int) -> Path:
+    """The picture a bank had when segment `number` began."""
+    return log / f"{number:08d}-{bank}.png"
+
+
+def segment_numbers(log: Path) -> list[int]:
+    """The numbers of all segments in a log, oldest first."""
+    names = (path.stem for path in log.glob("*.pxj"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def base_banks(log: Path, number: int) -> list[int]:
+    """The banks that a segment began with, by the pictures kept of them."""
+    names = (path.stem.partition("-")[2] for path in log.glob(f"{number:08d}-*.png"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def read_segment(path: Path) -> Segment:
+    """Read and parse a segment's file."""
+    return segment.parse(path.read_bytes(), path)
+
+
+def read_header(path: Path) -> SegmentHeader:
+    """Read only a segment's header. Raises Corrupt."""
+    with path.open("rb") as file:
+        return segment.parse_header(file.read(segment.HEADER_BYTES), path)
+
+
+class Journal:
+    """The segment that is being written. Blocks; one thread at a time."""
+
+    def __init__(self, path: Path, header: SegmentHeader, *, end: int, number: int) -> None:
+        """Go on with an existing segment behind byte `end`, whose last commit is `number`.
+
+        Only zeros may follow `end`; see `trim`.
+        """
+        self.path = path
+        self.header = header
+        self.end = end
+        self.number = number
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._allocated = os.fstat(self._fd).st_size
+
+    @classmethod
+    def create(cls, log: Path, header: SegmentHeader, checkpoint: Checkpoint) -> "Journal":
+        """Make a new segment, durable on return. OSError when it cannot be made; then there is none."""
+        body = segment.encode_checkpoint(checkpoint)
+        record = segment.encode_record(segment.CHECKPOINT, header.base, header.made_us, body, header.salt)
+        content = segment.encode_header(header) + record
+        path = segment_path(log, header.number)
+        files.put(path, content + bytes(AHEAD_BYTES), point="pxldisk.segment")
+        return cls(path, header, end=len(content), number=header.base)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no commit."""
+        return self.number == self.header.base
+
+    def append(self, commits: Sequence[tuple[int, bytes]]) -> None:
+        """Store (time in µs, body) for each commit, with one sync for all; durable on return.
+
+        Raises NoSpace (none of them is stored; later calls may succeed) or DiskFailed.
+        """
+        number, records = self.number, []
+        for at_us, body in commits:
+            number += 1
+            records.append(segment.encode_record(segment.COMMIT, number, at_us, body, self.header.salt))
+        block = b"".join(records)
+        failpoint.passing("pxldisk.journal.before")
+        self._write(block)
+        failpoint.passing("pxldisk.journal.written")
+        try:
+            files.sync(self._fd)
+        except OSError as error:
+            raise DiskFailed(self.path, f"sync failed: {error.strerror}") from error
+        failpoint.passing("pxldisk.journal.synced")
+        self.end += len(block)
+        self.number = number
+
+    def trim(self) -> None:
+        """Drop whatever follows the last record. OSError passes through."""
+        os.ftruncate(self._fd, self.end)
+        self._allocated = self.end
+
+    def close(self) -> None:
+        """Give up the zeros written ahead and close the file."""
+        with contextlib.suppress(OSError):  # zeros behind the end mean nothing
+            self.trim()
+        os.close(self._fd)
+
+    def _write(self, block: bytes) -> None:
+        try:
+            if self.end + len(block) > self._allocated:
+                self._grow(block)
+            else:
+                files.write_all(self._fd, block, self.end)
+        except OSError as error:
+            self._undo(error)
+            if error.errno in files.NO_SPACE:
+                raise NoSpace(self.path) from error
+            raise DiskFailed(self.path, f"write failed: {error.strerror}") from error
+
+    def _grow(self, block: bytes) -> None:
+        try:
+            files.write_all(self._fd, block + bytes(AHEAD_BYTES), self.end)
+            self._allocated = self.end + len(block) + AHEAD_BYTES
+        except OSError as error:
+            if error.errno not in files.NO_SPACE:
+                raise
+            self.trim()  # nearly full: what matters is the record itself
+            files.write_all(self._fd, block, self.end)
+            self._allocated = self.end + len(block)
+
+    def _undo(self, cause: OSError) -> None:
+        """Remove what a refused write left behind, so that no refused commit is ever replayed."""
+        try:
+            self.trim()
+        except OSError as error:
+            raise DiskFailed(self.path, f"cannot undo a refused write: {error.strerror}") from cause

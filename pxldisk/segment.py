@@ -1,0 +1,248 @@
+"""A segment of the journal as bytes. Pure: byte for byte in docs/pxldisk-format.md.
+
+    segment     header, then one checkpoint record, then commit records, then zeros
+    record      mark `PXR1`, type, body bytes, commit number, time, CRC-32 (started from the
+                segment's salt, over the record but for itself), body
+    commit      one commit: for each of its rows bank, row, length, content without padding
+    checkpoint  next sequence number, keys of records stored earlier
+
+A record that does not read well is a torn write if nothing good follows it, and corruption otherwise.
+"""
+
+import struct
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .errors import Corrupt
+from .memory import Image
+from .values import RowRef
+
+MAGIC: Final = b"PXLOG\r\n\x01"
+MARK: Final = b"PXR1"
+COMMIT: Final = 1
+CHECKPOINT: Final = 2
+
+_HEADER: Final = struct.Struct(">8sQQQHHI16s")
+_U32: Final = struct.Struct(">I")
+HEADER_BYTES: Final = _HEADER.size + _U32.size
+_RECORD: Final = struct.Struct(">4sBIQQ")
+_RECORD_BYTES: Final = _RECORD.size + 4
+_ROW: Final = struct.Struct(">HHH")
+_COUNT: Final = struct.Struct(">I")
+_CHECKPOINT: Final = struct.Struct(">QI")
+_KEY: Final = struct.Struct(">BHHQ")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHeader:
+    """What a segment says about itself."""
+
+    number: int
+    base: int  # number of the last commit before this segment
+    made_us: int
+    width: int
+    height: int
+    salt: int  # random: bytes of another segment, or in a payload, never read as a record of this one
+    disk_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state that a segment starts from, besides the pictures."""
+
+    next_seq: int
+    keys: tuple[tuple[str, RowRef], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit of the log."""
+
+    number: int
+    at_us: int
+    images: tuple[Image, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment as read. `end`: offset behind the last good record; `torn`: bytes follow it."""
+
+    path: Path
+    header: SegmentHeader
+    checkpoint: Checkpoint
+    commits: tuple[Commit, ...]
+    end: int
+    torn: bool
+
+    @property
+    def last(self) -> int:
+        """Number of the last commit."""
+        return self.commits[-1].number if self.commits else self.header.base
+
+
+# -- encoding ----------------------------------------------------------------------------------
+
+
+def encode_images(images: Sequence[Image]) -> bytes:
+    """The body of a commit record."""
+    parts = [_COUNT.pack(len(images))]
+    for image in images:
+        parts.append(_ROW.pack(image.bank, image.row, len(image.content)))
+        parts.append(image.content)
+    return b"".join(parts)
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """The body of a checkpoint record."""
+    parts = [_CHECKPOINT.pack(checkpoint.next_seq, len(checkpoint.keys))]
+    for key, ref in checkpoint.keys:
+        encoded = key.encode()
+        parts += [_KEY.pack(len(encoded), ref.bank, ref.row, ref.seq), encoded]
+    return b"".join(parts)
+
+
+def encode_record(kind: int, number: int, at_us: int, body: bytes, salt: int) -> bytes:
+    """A whole record."""
+    head = _RECORD.pack(MARK, kind, len(body), number, at_us)
+    return head + _U32.pack(zlib.crc32(body, zlib.crc32(head, salt))) + body
+
+
+def encode_header(header: SegmentHeader) -> bytes:
+    """A segment's first bytes."""
+    content = _HEADER.pack(
+        MAGIC,
+        header.number,
+        header.base,
+        header.made_us,
+        header.width,
+        header.height,
+        header.salt,
+        header.disk_id.bytes,
+    )
+    return content + _U32.pack(zlib.crc32(content))
+
+
+# -- decoding ----------------------------------------------------------------------------------
+
+
+def parse(content: bytes, path: Path) -> Segment:
+    """Read a segment. Raises Corrupt where a bad record is followed by good ones, or no record is good."""
+    header = parse_header(content, path)
+    checkpoint, commits, end = _parse_from(content, header, HEADER_BYTES, path)
+    if checkpoint is None:
+        raise Corrupt(path, None, end, "the segment's first record is damaged")
+    _check_order(path, header, commits)
+    torn = content.count(0, end) != len(content) - end
+    if torn and (again := _next_good(content, header.salt, end)) is not None:
+        raise Corrupt(path, None, end, f"a damaged record; a good one follows at byte {again}")
+    return Segment(path, header, checkpoint, tuple(commits), end, torn)
+
+
+def salvage(content: bytes, path: Path) -> tuple[Segment, tuple[Commit, ...]]:
+    """Read a damaged segment: what stands before the first gap, and the commits after gaps.
+
+    For repairs only. Raises Corrupt if not even the header can be read.
+    """
+    header = parse_header(content, path)
+    checkpoint, commits, end = _parse_from(content, header, HEADER_BYTES, path)
+    later: list[Commit] = []
+    last = end
+    while (at := _next_good(content, header.salt, last)) is not None:
+        found, more, last = _parse_from(content, header, at, path)
+        checkpoint = checkpoint or found
+        later += more
+    segment = Segment(path, header, checkpoint or Checkpoint(0, ()), tuple(commits), end, bool(later))
+    return segment, tuple(later)
+
+
+def _parse_from(
+    content: bytes, header: SegmentHeader, at: int, path: Path
+) -> tuple[Checkpoint | None, list[Commit], int]:
+    """The checkpoint and the commits from byte `at` up to the first bad record, and where that is."""
+    checkpoint: Checkpoint | None = None
+    commits: list[Commit] = []
+    end = at
+    try:
+        for kind, number, at_us, start, end in _records(content, header.salt, at):
+            if kind == COMMIT:
+                commits.append(Commit(number, at_us, _parse_images(content, start)))
+            elif checkpoint is None:
+                checkpoint = _parse_checkpoint(content, start, end)
+    except (struct.error, UnicodeDecodeError) as fault:
+        raise Corrupt(path, None, end, f"a record's content is not in order ({fault})") from None
+    return checkpoint, commits, end
+
+
+def parse_header(content: bytes, path: Path) -> SegmentHeader:
+    """Read a segment's header. Raises Corrupt."""
+    if len(content) < HEADER_BYTES:
+        raise Corrupt(path, None, len(content), "the segment's header is cut short")
+    magic, number, base, made_us, width, height, salt, disk_id = _HEADER.unpack_from(content)
+    if magic != MAGIC or _U32.unpack_from(content, _HEADER.size)[0] != zlib.crc32(content[: _HEADER.size]):
+        raise Corrupt(path, None, 0, "the segment's header is damaged")
+    return SegmentHeader(number, base, made_us, width, height, salt, uuid.UUID(bytes=disk_id))
+
+
+def _record_at(content: bytes, salt: int, at: int) -> tuple[int, int, int, int, int] | None:
+    """Type, number, time, start and end of the body of the good record at `at`; None: there is none."""
+    if content[at : at + 4] != MARK or at + _RECORD_BYTES > len(content):
+        return None
+    _, kind, length, number, at_us = _RECORD.unpack_from(content, at)
+    start = at + _RECORD_BYTES
+    end = start + length
+    if end > len(content):
+        return None
+    crc = zlib.crc32(memoryview(content)[start:end], zlib.crc32(content[at : at + _RECORD.size], salt))
+    if _U32.unpack_from(content, at + _RECORD.size)[0] != crc:
+        return None
+    return kind, number, at_us, start, end
+
+
+def _records(content: bytes, salt: int, at: int) -> Iterator[tuple[int, int, int, int, int]]:
+    while (record := _record_at(content, salt, at)) is not None:
+        yield record
+        at = record[4]
+
+
+def _next_good(content: bytes, salt: int, at: int) -> int | None:
+    while (at := content.find(MARK, at)) >= 0:
+        if _record_at(content, salt, at) is not None:
+            return at
+        at += 1
+    return None
+
+
+def _parse_images(content: bytes, at: int) -> tuple[Image, ...]:
+    (count,) = _COUNT.unpack_from(content, at)
+    at += _COUNT.size
+    images = []
+    for _ in range(count):
+        bank, row, length = _ROW.unpack_from(content, at)
+        at += _ROW.size
+        images.append(Image(bank, row, content[at : at + length]))
+        at += length
+    return tuple(images)
+
+
+def _parse_checkpoint(content: bytes, at: int, end: int) -> Checkpoint:
+    next_seq, key_count = _CHECKPOINT.unpack_from(content, at)
+    at += _CHECKPOINT.size
+    keys = []
+    for _ in range(key_count):
+        length, bank, row, seq = _KEY.unpack_from(content, at)
+        at += _KEY.size
+        keys.append((content[at : at + length].decode(), RowRef(bank, row, seq)))
+        at += length
+    if at != end:
+        raise struct.error(f"{end - at} bytes too many")
+    return Checkpoint(next_seq, tuple(keys))
+
+
+def _check_order(path: Path, header: SegmentHeader, commits: Sequence[Commit]) -> None:
+    for expected, commit in enumerate(commits, header.base + 1):
+        if commit.number != expected:
+            raise Corrupt(path, None, None, f"commit {commit.number} stands where {expected} belongs")

@@ -1,0 +1,58 @@
+"""Consistent copies of the pictures beside them: `8-<unix seconds>.png`. Blocks."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import files
+from .errors import DiskFailed, NoSpace
+from .png import Picture
+
+
+def snapshot_path(folder: Path, bank: int, unix_s: int) -> Path:
+    """The file of a bank's snapshot."""
+    return folder / f"{bank}-{unix_s}.png"
+
+
+def snapshots(folder: Path) -> list[tuple[int, int, Path]]:
+    """All snapshots as (unix seconds, bank, file), oldest first."""
+    found = []
+    for path in folder.glob("*-*.png"):
+        bank, _, moment = path.stem.partition("-")
+        if bank.isdigit() and moment.isdigit():
+            found.append((int(moment), int(bank), path))
+    return sorted(found)
+
+
+def write(
+    folder: Path, pictures: Mapping[int, Picture], unix_s: int, *, keep: int, keep_s: float
+) -> tuple[Path, ...]:
+    """Store the pictures under one moment; delete snapshots beyond the newest `keep` or older than `keep_s`.
+
+    Raises NoSpace, DiskFailed. The newest moment is always kept.
+    """
+    # Two in one second: the later gets the next second, so that names stay in order.
+    moment = max([unix_s, *(taken + 1 for taken, _, _ in snapshots(folder) if taken >= unix_s)])
+    paths = tuple(snapshot_path(folder, bank, moment) for bank in pictures)
+    try:
+        for path, picture in zip(paths, pictures.values(), strict=True):
+            files.put(path, picture.image, point="pxldisk.snapshot")
+    except OSError as error:
+        for path in paths:
+            path.unlink(missing_ok=True)  # a moment is kept whole or not at all
+        if error.errno in files.NO_SPACE:
+            raise NoSpace(folder) from error
+        raise DiskFailed(folder, f"cannot write a snapshot: {error.strerror}") from error
+    _prune(folder, moment, keep, keep_s)
+    return paths
+
+
+def _prune(folder: Path, newest: int, keep: int, keep_s: float) -> None:
+    taken = snapshots(folder)
+    moments = sorted({moment for moment, _, _ in taken}, reverse=True)
+    kept = {moment for moment in moments[: max(1, keep)] if moment >= newest - keep_s}
+    for moment, _, path in taken:
+        if moment not in kept:
+            with contextlib.suppress(OSError):  # one that stays costs room, nothing else
+                os.unlink(path)
