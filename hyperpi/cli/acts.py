@@ -1,0 +1,49 @@
+"""`hyperpi abort`, `stop`, `forget` and `rename`: one request about one agent, answered with nothing."""
+
+import click
+
+from hyperpi.cli.options import Verb, agent_argument, connected, json_option
+from hyperpi.cli.output import print_json
+from hyperpi.cli.words import Json, one_line
+
+
+@click.command(cls=Verb, example="hyperpi abort frontend")
+@agent_argument
+@json_option
+def abort(agent: str, as_json: bool) -> None:
+    """End what an agent is doing now; it stays and waits for you."""
+    _act("agent.abort", {"agent": agent}, f"{agent} was told to leave off", as_json)
+
+
+@click.command(cls=Verb, example="hyperpi stop frontend@den")
+@agent_argument
+@json_option
+def stop(agent: str, as_json: bool) -> None:
+    """End an agent. It stays listed, and its conversation readable."""
+    _act("agent.stop", {"agent": agent}, f"{agent} was told to end", as_json)
+
+
+@click.command(cls=Verb, example="hyperpi forget frontend")
+@agent_argument
+@json_option
+def forget(agent: str, as_json: bool) -> None:
+    """Remove an ended agent from the lists. Its own session files are not touched."""
+    _act("agent.forget", {"agent": agent}, f"{agent} is forgotten", as_json)
+
+
+@click.command(cls=Verb, example="hyperpi rename pi-2 frontend")
+@agent_argument
+@click.argument("name")
+@json_option
+def rename(agent: str, name: str, as_json: bool) -> None:
+    """Give an agent another name."""
+    _act("agent.rename", {"agent": agent, "name": name}, f"{agent} is now {name}", as_json)
+
+
+def _act(method: str, params: Json, done: str, as_json: bool) -> None:
+    with connected() as client:
+        result = client.call(method, params)
+    if as_json:
+        print_json({**params, **(result or {})})
+    else:
+        click.echo(one_line(done))

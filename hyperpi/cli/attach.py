@@ -1,0 +1,214 @@
+"""`hyperpi attach AGENT`: the whole conversation, then live; typed lines are prompts."""
+
+import os
+import select
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+
+import click
+
+from hyperpi.cli.client import Client
+from hyperpi.cli.follow import Attached, Cursor, Dropped, Follower, Item, Live, Reset, Resumed, Said
+from hyperpi.cli.options import Verb, agent_argument, connect_again, connected, json_option
+from hyperpi.cli.output import colours, note, print_line, styled
+from hyperpi.cli.transcript import Style, Transcript, plain
+from hyperpi.cli.words import Json, one_line
+from hyperpi.errors import HyperPiError
+
+MAX_TYPED_BYTES = 512 << 10  # of one line; the contract takes 1 MiB as JSON
+
+_STYLES = {"you": "busy", "agent": "good", "dim": "dim", "error": "bad", "tool": "away"}
+
+
+def _cursor(_ctx: click.Context, param: click.Parameter, value: str | None) -> Cursor | None:
+    """EPOCH:SEQ, split at the last colon."""
+    if value is None:
+        return None
+    epoch, _, seq = value.rpartition(":")
+    if not epoch or not seq.isdecimal():
+        raise click.BadParameter(f"{value!r} is not EPOCH:SEQ, as --json gives them", param=param)
+    return Cursor(epoch, int(seq))
+
+
+@click.command(
+    cls=Verb,
+    example="""hyperpi attach frontend
+               hyperpi attach frontend@den --json | jq -c 'select(.type == "tool_start")'
+               hyperpi attach frontend --json --from e-4k2m9q:1041""",
+)
+@agent_argument
+@json_option
+@click.option("--tty", is_flag=True, help="The raw terminal, of an agent that has one.")
+@click.option(
+    "--from", "cursor", metavar="EPOCH:SEQ", callback=_cursor, help="Go on after this event, without history."
+)
+def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
+    """Show an agent's whole conversation, then what it does. Typed lines are prompts; Ctrl-C detaches.
+
+    The agent never notices who reads. A lost connection is made again and goes on where it ended.
+    With --json one event a line, after a line {"type": "snapshot", …}; another such line follows whenever
+    events were lost or the conversation itself changed.
+    """
+    with connected() as client:
+        if tty:
+            _refuse_terminal(client, agent)
+        follower = Follower(client, connect_again, agent, cursor)
+        shown = _Lines() if as_json else _Screen(client.call("agent.show", {"agent": agent}))
+        try:
+            _follow(follower, shown)
+        finally:
+            follower.close()
+
+
+def _follow(follower: Follower, shown: "_Lines | _Screen") -> None:
+    items = follower.items()
+    shown.show(next(items))  # an agent that is not there is told before anything is read from stdin
+    typing = threading.Thread(target=_type, args=(follower, shown), daemon=True, name="typing")
+    typing.start()
+    while not shown.over:
+        shown.show(next(items))
+
+
+def _refuse_terminal(client: Client, agent: str) -> None:
+    """Say that there is no terminal to show, in the other side's words where it has some."""
+    result: Json = client.call("agent.attach", {"agent": agent, "terminal": True})
+    if result.get("terminal") is None:
+        raise HyperPiError(
+            f"{agent} has no terminal",
+            hint=f"`hyperpi attach {agent}` shows its conversation and takes prompts",
+        )
+
+
+# --- typing -------------------------------------------------------------------------------------------
+
+
+def _type(follower: Follower, shown: "_Lines | _Screen") -> None:
+    try:
+        for line in typed_lines(sys.stdin.fileno()):
+            if line.strip():
+                prompt_id = f"p-{uuid.uuid4()}"
+                shown.own.add(prompt_id)
+                follower.say(prompt_id, line)
+    except (HyperPiError, OSError, ValueError) as exc:  # nothing to read from, or a line too long
+        note(f"hyperpi: typing has ended: {one_line(exc)}")
+
+
+def typed_lines(descriptor: int) -> Iterator[str]:
+    """Lines from a file descriptor as they are entered; ends at its end.
+
+    Not through sys.stdin: its lock, held by a thread that waits, would hang the interpreter's end.
+    """
+    unread = b""
+    while True:
+        select.select([descriptor], [], [])
+        chunk = os.read(descriptor, 65_536)
+        unread += chunk
+        *lines, unread = unread.split(b"\n")
+        if not chunk:
+            lines, unread = [unread], b""
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+        if not chunk:
+            return
+        if len(unread) > MAX_TYPED_BYTES:
+            raise ValueError(f"a line is longer than {MAX_TYPED_BYTES} bytes")
+
+
+# --- showing ------------------------------------------------------------------------------------------
+
+
+class _Lines:
+    """One JSON document a line; remarks go to stderr."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self.own: set[str] = set()
+
+    def show(self, item: Item) -> None:
+        """Print an item."""
+        match item:
+            case Attached(result, _):
+                print_line({"type": "snapshot", **result})
+                self.over = _ended((result.get("snapshot") or {}).get("state"))
+            case Live(event):
+                print_line(event)
+                self.over = event.get("type") == "state" and _ended(event.get("state"))
+            case Reset(params):
+                print_line({"type": "reset", **params})
+            case _:
+                _remark(item, self.own, note)
+
+
+class _Screen:
+    """Text for a person."""
+
+    def __init__(self, agent: Json) -> None:
+        self.over = False
+        self.own: set[str] = set()
+        self._name = str(agent.get("name"))
+        style: Style = _styled if colours(sys.stdout) else plain
+        self._transcript = Transcript(self._write, self._name, style)
+
+    def show(self, item: Item) -> None:
+        """Print an item."""
+        match item:
+            case Attached(result, again):
+                self._attached(result, again)
+            case Live(event):
+                self._live(event)
+            case Reset(params):
+                self._transcript.forget()
+                self._transcript.remark(f"the conversation changed ({params.get('reason')})")
+            case _:
+                _remark(item, self.own, self._note)
+        sys.stdout.flush()
+
+    def _attached(self, result: Json, again: bool) -> None:
+        snapshot = result.get("snapshot")
+        if not isinstance(snapshot, dict):
+            return
+        if again and result.get("resume") == "gap":
+            self._transcript.remark("some of what happened meanwhile was not kept; this is how it stands")
+        self._transcript.snapshot(snapshot)
+        self._transcript.remark(f"{self._name} is {snapshot.get('state')}")
+        self.over = _ended(snapshot.get("state"))
+
+    def _live(self, event: Json) -> None:
+        if event.get("type") == "user_message" and event.get("prompt_id") in self.own and sys.stdin.isatty():
+            self._transcript.remark(f"{self._name} has it")  # the words stand there, as they were typed
+        else:
+            self._transcript.event(event)
+        self.over = event.get("type") == "state" and _ended(event.get("state"))
+
+    def _note(self, text: str) -> None:
+        self._transcript.break_line()
+        sys.stdout.flush()
+        note(text)
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stdout.write(text)
+
+
+def _remark(item: Item, own: set[str], say: Callable[[str], None]) -> None:
+    match item:
+        case Dropped(reason):
+            say(f"hyperpi: {one_line(reason)}; coming back by itself")
+        case Resumed(whole):
+            say("hyperpi: back" + ("" if whole else ", with a gap"))
+        case Said(_, _, error) if error is not None:
+            say(f"hyperpi: the prompt was not taken: {one_line(error)}")
+        case Said(prompt_id, "stored" | "unknown" as receipt, _) if prompt_id in own:
+            say(f"hyperpi: your prompt: {receipt}")
+        case _:
+            pass
+
+
+def _ended(state: object) -> bool:
+    return state == "exited"
+
+
+def _styled(text: str, kind: str) -> str:
+    return styled(text, _STYLES.get(kind, ""))

@@ -1,0 +1,30 @@
+"""`hyperpi login`: a one-use link that lets a browser in."""
+
+import time
+
+import click
+
+from hyperpi.cli.options import Verb, connected, json_option
+from hyperpi.cli.output import note, print_json
+from hyperpi.cli.words import Json, ago, one_line
+
+
+@click.command(
+    cls=Verb,
+    example="""hyperpi login
+               hyperpi login --role viewer""",
+)
+@click.option("--role", type=click.Choice(["viewer", "operator", "admin"]), help="Default: admin.")
+@json_option
+def login(role: str | None, as_json: bool) -> None:
+    """Print a link that logs one browser in, once.
+
+    With --json {url, expires}.
+    """
+    with connected() as client:
+        made: Json = client.call("login.create", {"role": role} if role else {})
+    if as_json:
+        print_json({"url": made.get("url"), "expires": made.get("expires")})
+    else:
+        click.echo(one_line(made.get("url")))
+        note(f"good for one browser, expires {ago(made.get('expires'), time.time())}")

@@ -1,0 +1,187 @@
+"""`hyperpi node run|join|leave|stop`: this machine's node and its place in a mesh."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from hyperpi import discovery, tls
+from hyperpi.cli.options import environment, examples
+from hyperpi.cli.output import print_json
+from hyperpi.cli.processes import (
+    home_option,
+    node_pid,
+    run_until_signal,
+    set_up_logging,
+    start_node,
+    stop_node,
+    wait_for_node,
+)
+from hyperpi.config import ENROL_PORT, LOCAL_PORT, Environment, owners_environment
+from hyperpi.errors import BadRequest, NothingThere
+
+FIND_S = 5.0  # mDNS answers within one; a slow access point takes three
+
+
+@click.command(
+    epilog=examples(
+        """hyperpi node run
+           HYPERPI_LOG=info hyperpi node run --no-mdns"""
+    )
+)
+@click.option("--name", metavar="NODE", help="How this machine is called before it has joined a mesh.")
+@click.option("--port", type=click.IntRange(0, 65535), default=LOCAL_PORT, help="Of /ws on loopback.")
+@click.option("--no-mdns", is_flag=True, help="Neither announce nor browse.")
+@click.option("--log-file", is_flag=True, hidden=True, help="Log to HYPERPI_HOME/logs/node.log.")
+@home_option
+def run(name: str | None, port: int, no_mdns: bool, log_file: bool) -> None:
+    """Run this machine's node in the foreground.
+
+    A machine that has joined a mesh links to it again; one that has not serves its own agents alone. Ending
+    it ends no agent.
+    """
+    known = environment()
+    set_up_logging(known, known.home.make("logs") / "node.log" if log_file else None)
+    _serve(known, name, port, not no_mdns)
+
+
+def _serve(known: Environment, name: str | None, port: int, mdns: bool) -> None:
+    from node import app
+
+    config = app.NodeConfig(
+        home=known.home,
+        environment=owners_environment(),
+        user_home=Path.home(),
+        name=name,
+        local_port=port,
+        mdns=mdns,
+    )
+    run_until_signal(lambda stop: app.run(config, stop))
+
+
+@click.command(
+    epilog=examples(
+        """hyperpi node join --token-file token.txt        find the hypivisor by mDNS
+           hyperpi node join den.local --token hp1-...     ask this host
+           hyperpi node join                               compare codes instead of a token"""
+    )
+)
+@click.argument("address", metavar="[HOST[:ENROL_PORT]]", required=False)
+@click.option(
+    "--token", metavar="T", help="One-use join token; it shows in the list of processes for a moment."
+)
+@click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F")
+@click.option("--name", metavar="NODE", help="Wished name; the mesh keeps names unique.")
+@click.option("--foreground", is_flag=True, help="Run the node here instead of in the background.")
+@click.option("--no-mdns", is_flag=True, help="Neither announce nor browse.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@home_option
+def join(
+    address: str | None,
+    token: str | None,
+    token_file: Path | None,
+    name: str | None,
+    foreground: bool,
+    no_mdns: bool,
+    as_json: bool,
+) -> None:
+    """Join this machine to a mesh and leave its node running.
+
+    Without an address the hypivisor is found by mDNS. Without a token an admin approves this machine: both
+    sides show six digits, which must be the same.
+    """
+    known = environment()
+    set_up_logging(known)
+    if token and token_file:
+        raise click.UsageError("give --token or --token-file, not both")
+    if token_file is not None:
+        token = token_file.read_text("utf-8").strip()
+    from node import enroll
+
+    folder = known.home.make("node", "identity")
+    if token is not None:
+        host, port = asyncio.run(_find(address, tls.parse_join_token(token), mdns=not no_mdns))
+        member = asyncio.run(enroll.join(folder, host, port, token, name))
+    else:
+        host, port = asyncio.run(_find(address, None, mdns=not no_mdns))
+        member = asyncio.run(enroll.join_by_code(folder, host, port, _confirm, name))
+    joined = {"node": member.node_id, "name": member.node_name, "mesh": member.mesh_name}
+    if foreground:
+        _say(joined, as_json)
+        _serve(known, name, LOCAL_PORT, not no_mdns)
+        return
+    if node_pid(known.home) is None:
+        start_node(known.home, *(["--no-mdns"] if no_mdns else []))
+    wait_for_node(known.home, linked=True)
+    _say(joined, as_json)
+
+
+def _say(joined: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        print_json(joined)
+    else:
+        click.echo(f"joined {joined['mesh']} as {joined['name']}")
+
+
+async def _confirm(code: str) -> bool:
+    """The person here compares the digits with what Pi-DE shows."""
+    click.echo(f"An admin sees this machine in Pi-DE and with `hyperpi node ls`. Its code: {code}", err=True)
+    if not sys.stdin.isatty():
+        raise BadRequest("joining without a token needs a person at a terminal", hint="use --token-file")
+    return await asyncio.to_thread(click.confirm, "Does Pi-DE show the same code?", err=True)
+
+
+async def _find(address: str | None, token: tls.JoinToken | None, *, mdns: bool) -> tuple[str, int]:
+    """Host and enrol port: as given, or of the first hypivisor on this network that fits the token."""
+    if address is not None:
+        return _host_and_port(address)
+    if not mdns:
+        raise BadRequest("without mDNS an address is needed", hint="hyperpi node join HOST:PORT")
+    fingerprint = tls.base32(token.ca_fingerprint) if token else None
+    others = []
+    try:
+        async with asyncio.timeout(FIND_S):
+            async for candidate in discovery.browse(discovery.HYPIVISOR_TYPE):
+                said = candidate.properties.get("fp", "")
+                if candidate.addresses and (fingerprint is None or (said and fingerprint.startswith(said))):
+                    return candidate.addresses[0], candidate.port
+                others.append(candidate.name)
+    except (TimeoutError, OSError):
+        pass
+    found = f"; found {', '.join(others)}, but the token is for another mesh" if others else ""
+    raise NothingThere(
+        f"no hypivisor was found on this network{found}", hint="give its address: hyperpi node join HOST"
+    )
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or address.endswith("]") or (host.count(":") > 0 and not host.startswith("[")):
+        return address.strip("[]"), ENROL_PORT
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise BadRequest(f"{port!r} is not a port", hint=f"HOST or HOST:PORT; the enrol port is {ENROL_PORT}")
+    return host.strip("[]"), int(port)
+
+
+@click.command(epilog=examples("hyperpi node leave"))
+@home_option
+def leave() -> None:
+    """Leave the mesh. The node and its agents go on, on this machine alone."""
+    from node import identity
+
+    known = environment()
+    folder = known.home.node / "identity"
+    if identity.load(folder) is None:
+        click.echo("this machine is in no mesh")
+        return
+    identity.forget(folder)
+    click.echo("left the mesh; the agents of this machine go on")
+
+
+@click.command(epilog=examples("hyperpi node stop"))
+@home_option
+def stop() -> None:
+    """Stop this machine's node. Its agents go on; it starts again with `node run`, `node join` or `up`."""
+    known = environment()
+    click.echo("the node has ended; its agents go on" if stop_node(known.home) else "no node was running")

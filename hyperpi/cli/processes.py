@@ -1,0 +1,143 @@
+"""What the verbs that run a part have in common: logging, event loop, signals, a detached node."""
+
+import asyncio
+import logging
+import logging.handlers
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hyperpi import runfile
+from hyperpi.config import Environment, Home, child_environment
+from hyperpi.errors import Conflict, HyperPiError
+from hyperpi.holder import holder_of
+
+log = logging.getLogger(__name__)
+
+NODE_START_S = 15.0
+STOP_S = 10.0
+LOG_BYTES, LOG_FILES = 2 << 20, 3
+
+
+def set_up_logging(environment: Environment, file: Path | None = None) -> None:
+    """Log to a bounded file, or to stderr for a part in the foreground."""
+    handler: logging.Handler = logging.StreamHandler()
+    if file is not None:
+        handler = logging.handlers.RotatingFileHandler(
+            file, maxBytes=LOG_BYTES, backupCount=LOG_FILES, delay=True
+        )
+    level = logging.getLevelNamesMapping().get(environment.log_level.upper())
+    if level is None:
+        raise HyperPiError(
+            f"HYPERPI_LOG is {environment.log_level!r}", hint="one of debug, info, warning, error"
+        )
+    logging.basicConfig(
+        level=level, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+
+
+def run_until_signal(serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run a part on the fastest loop there is; SIGINT and SIGTERM set the event that it is given."""
+    try:
+        import uvloop
+    except ImportError:
+        factory: Any = None
+    else:
+        factory = uvloop.new_event_loop
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        await serve(stop)
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        try:
+            runner.run(main())
+        except* Exception as group:
+            raise _first(group) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def home_option(function: Any) -> Any:
+    """--home, remembered where options.environment looks."""
+
+    def remember(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            ctx.meta["hyperpi.home"] = value
+
+    return click.option(
+        "--home", metavar="DIR", callback=remember, expose_value=False, help="State folder  [HYPERPI_HOME]"
+    )(function)
+
+
+def node_pid(home: Home) -> int | None:
+    """The process that runs this home's node, or None."""
+    return holder_of(home.node / "lock")
+
+
+def start_node(home: Home, *arguments: str) -> None:
+    """Start this home's node detached, in a session of its own: it outlives whoever started it."""
+    home.make("logs")
+    log_path = home.logs / "node.out"
+    command = [sys.executable, "-m", "node", "run", "--home", str(home.path), "--log-file", *arguments]
+    with log_path.open("ab") as output:
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=child_environment(),
+            start_new_session=True,
+            cwd="/",
+        )
+
+
+def wait_for_node(home: Home, *, linked: bool = False, timeout_s: float = NODE_START_S) -> dict[str, Any]:
+    """What the running node says of itself, once it does. Raises Conflict when it does not come up."""
+    path = home.node / "run.json"
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        known = runfile.read_live(path)
+        if known is not None and (known.get("linked") or not linked):
+            return known
+        time.sleep(0.02)
+    said = runfile.read_live(path)
+    if said is None:
+        raise Conflict("the node did not start", hint=f"see {home.logs / 'node.out'}")
+    raise Conflict(
+        f"the node runs, but is not linked: {said.get('refused') or 'the hypivisor does not answer'}",
+        hint="`hyperpi doctor` tells more",
+    )
+
+
+def stop_node(home: Home) -> bool:
+    """End this home's node, keeping its agents; False when none ran. Raises Conflict when it does not end."""
+    pid = node_pid(home)
+    home.make("node")
+    (home.node / "stopped").touch()
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return True
+    deadline = time.monotonic() + STOP_S
+    while node_pid(home) == pid:
+        if time.monotonic() > deadline:
+            raise Conflict(f"the node (pid {pid}) does not end", hint=f"kill {pid}")
+        time.sleep(0.02)
+    return True

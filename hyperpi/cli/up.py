@@ -1,0 +1,220 @@
+"""`hyperpi up`: hypivisor and Pi-DE in this process, the local node beside it."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hyperpi import tls
+from hyperpi.cli.options import environment, examples
+from hyperpi.cli.processes import home_option, node_pid, run_until_signal, set_up_logging, start_node
+from hyperpi.config import ENROL_PORT, GRPC_PORT, PIDE_PORT, Environment
+from hyperpi.errors import RefusedByPolicy
+
+if TYPE_CHECKING:
+    from hypivisor.app import Hypivisor
+    from pide.app import Pide
+
+NODE_S = 10.0  # a node starts in one; a loaded machine needs longer
+PORT = click.IntRange(0, 65535)
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """The flags of `up`."""
+
+    host: str
+    port: int
+    node_host: str
+    grpc_port: int
+    enrol_port: int
+    mesh_name: str | None
+    name: str | None
+    no_node: bool
+    no_mdns: bool
+    public_url: str | None
+
+
+def hypivisor_options(function: Any) -> Any:
+    """The flags that `up` and `hypivisor run` share."""
+    for option in reversed(
+        [
+            click.option("--node-host", default="0.0.0.0", show_default=True, help="Where machines connect."),  # noqa: S104
+            click.option("--grpc-port", type=PORT, default=GRPC_PORT, show_default=True, help="0 picks one."),
+            click.option(
+                "--enrol-port", type=PORT, default=ENROL_PORT, show_default=True, help="0 picks one."
+            ),
+            click.option("--mesh-name", metavar="M", help="How this mesh is called."),
+            click.option("--no-mdns", is_flag=True, help="Neither announce nor browse."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def pide_options(function: Any) -> Any:
+    """The flags that `up` and `pide run` share."""
+    for option in reversed(
+        [
+            click.option("--host", default="127.0.0.1", show_default=True, help="Where people connect."),
+            click.option(
+                "--port",
+                type=click.IntRange(0, 65535),
+                default=PIDE_PORT,
+                show_default=True,
+                help="0 picks one.",
+            ),
+            click.option("--public-url", metavar="URL", help="Under which a tunnel shows Pi-DE."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+@click.command(
+    epilog=examples(
+        """hyperpi up
+           hyperpi up --mesh-name home --name den
+           hyperpi up --host 0.0.0.0                      also for other devices, with TLS
+           hyperpi up --public-url https://me.example     behind a tunnel"""
+    )
+)
+@pide_options
+@hypivisor_options
+@click.option("--name", metavar="NODE", help="How this machine is called in the mesh.")
+@click.option("--no-node", is_flag=True, help="No node on this machine.")
+@home_option
+def up(**flags: Any) -> None:
+    """Start the mesh on this machine: hypivisor, Pi-DE, and the local node joined to it.
+
+    Prints a one-use login link for your browser. Ctrl-C ends hypivisor and Pi-DE; the node and all agents
+    go on, and `up` finds them again.
+    """
+    options = UpOptions(**flags)
+    known = environment()
+    set_up_logging(known)
+    run_until_signal(lambda stop: _serve(known, options, stop))
+
+
+def _node_arguments(options: UpOptions) -> list[str]:
+    name = ["--name", options.name] if options.name else []
+    return [*name, *(["--no-mdns"] if options.no_mdns else [])]
+
+
+async def _serve(known: Environment, options: UpOptions, stop: asyncio.Event) -> None:
+    from hypivisor import app as hypivisor_app
+
+    config = hypivisor_app.HypivisorConfig(
+        home=known.home,
+        node_host=options.node_host,
+        grpc_port=options.grpc_port,
+        enrol_port=options.enrol_port,
+        mesh_name=options.mesh_name,
+        mdns=not options.no_mdns,
+        home_node=not options.no_node,
+        pre_shared_token=known.token,
+    )
+    async with hypivisor_app.running(config) as hypivisor, pide_of(hypivisor, options) as pide:
+        hypivisor.write_run_json({"url": pide.site.url, "port": pide.port})
+        if not options.no_node:
+            if node_pid(known.home) is None:
+                start_node(known.home, *_node_arguments(options))
+            await _join_local_node(hypivisor, options.name)
+            await _local_node_linked(hypivisor)
+        await _greet(hypivisor, pide, options)
+        await stop.wait()
+    click.echo("stopped; the node and its agents go on", err=True)
+
+
+@contextlib.asynccontextmanager
+async def pide_of(hypivisor: "Hypivisor", options: UpOptions) -> AsyncIterator["Pide"]:
+    """Pi-DE for a hypivisor in this process; with TLS when it listens beyond this machine."""
+    from hyperpi import discovery
+    from pide import app as pide_app
+
+    names = tuple(discovery.own_addresses()) if options.host not in LOOPBACK else ()
+    certificate: tuple[Path, Path] | None = None
+    if options.host not in LOOPBACK:
+        issued = hypivisor.gate.ca.issue_web(["localhost", "127.0.0.1", *names], time.time())
+        certificate = (issued.certificate_path, issued.key_path)
+    config = pide_app.PideConfig(
+        host=options.host,
+        port=options.port,
+        public_url=options.public_url,
+        mesh_tag=hypivisor.fingerprint[:8].lower(),
+        names=names,
+        certificate=certificate,
+    )
+    async with pide_app.running(config, hypivisor.client) as pide:
+        hypivisor.gate.trust.login_url = lambda code: f"{pide.site.url}/#login={code}"
+        yield pide
+
+
+async def _join_local_node(hypivisor: "Hypivisor", name: str | None) -> None:
+    """Give the local node a place in this mesh, unless it has one: by a join token, as any machine."""
+    from node import enroll, identity
+
+    folder = hypivisor.config.home.make("node", "identity")
+    with contextlib.suppress(identity.IdentityUnusable):
+        member = identity.load(folder)
+        ours = member and tls.base32(tls.fingerprint(member.identity.ca_pem)) == hypivisor.fingerprint
+        if member is not None and ours and not hypivisor.gate.trust.is_revoked(member.node_id):
+            here = f"127.0.0.1:{hypivisor.grpc_port}"
+            if member.hypivisors[:1] != (here,):
+                enrol = f"127.0.0.1:{hypivisor.enrol_port}"
+                identity.save(folder, replace(member, hypivisors=(here,), enrol=(enrol,)))
+            return
+        if member is not None and not ours:
+            raise RefusedByPolicy(
+                f"this machine's node is in the mesh {member.mesh_name}",
+                hint="`hyperpi node leave` first, or start with --no-node",
+            )
+    token = await hypivisor.gate.trust.join_token()
+    await enroll.join(folder, "127.0.0.1", hypivisor.enrol_port, token, name)
+
+
+async def _local_node_linked(hypivisor: "Hypivisor") -> None:
+    """Wait for the local node, so that what is asked right after the greeting finds it."""
+    from node import identity
+
+    member = identity.load(hypivisor.config.home.node / "identity")
+    changed = asyncio.Event()
+    view = hypivisor.registry.view
+    view.listen(changed.set)
+    try:
+        async with asyncio.timeout(NODE_S):
+            while member is None or not hypivisor.registry.is_online(member.node_id):
+                await changed.wait()
+                changed.clear()
+    except TimeoutError:
+        out = hypivisor.config.home.logs / "node.out"
+        click.echo(f"hyperpi: the node of this machine has not come up yet; see {out}", err=True)
+    finally:
+        view.unlisten(changed.set)
+
+
+async def _greet(hypivisor: "Hypivisor", pide: "Pide", options: UpOptions) -> None:
+    """The login link, how another machine joins, and a QR code where a phone could use it."""
+    link = await hypivisor.gate.trust.owner_login()
+    out = click.echo
+    out(f"Pi-DE for the mesh {hypivisor.gate.mesh.name}")
+    out(f"\n  open   {link}")
+    out("         (works once, for 5 minutes; another one: hyperpi login)")
+    out("\n  another machine joins with")
+    out(f"         hyperpi node join {hypivisor.addresses[0]}:{hypivisor.enrol_port} --token-file FILE")
+    out("         where FILE holds the output of: hyperpi token create --role node")
+    out("\n  every pi you start is listed after: hyperpi pi install\n")
+    if options.host not in LOOPBACK:
+        out(f"  browsers know this mesh's certificates after you let them trust {hypivisor.ca_path}\n")
+    if (options.public_url or options.host not in LOOPBACK) and sys.stdout.isatty():
+        import segno
+
+        segno.make(link, error="l").terminal(compact=True)
+    sys.stdout.flush()

@@ -1,0 +1,254 @@
+"""A front end's view of the mesh through the Console service: a `viewer.Backend`.
+
+Keeps one Watch stream and, per watched agent, one Attach stream whose events are mirrored into a ring that
+all local viewers share. Both come back by themselves; viewers notice nothing but the pause.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import grpc
+import msgspec
+
+from hyperpi import strict_json
+from hyperpi.errors import CursorCompacted, HyperPiError, NodeUnreachable, NotFound
+from hyperpi.event import Cursor, Reset
+from hyperpi.mesh_view import MeshView
+from hyperpi.ring import Ring
+from hyperpi.roles import Caller
+from hyperpi.wire import convert
+from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+CALL_S = 30.0  # the longest that a method may take: a spawn on a slow disk
+OPEN_S = 10.0
+RETRY_S = (0.1, 2.0)  # first and longest wait before a stream is opened again
+MIRROR_BYTES = 10 << 20  # above the 8 MiB at which a slow viewer is closed
+
+Notify = Callable[[str, str, bytes], None]  # topic, method, encoded params
+
+
+class SnapshotAnswer(msgspec.Struct):
+    """What a node answers to agent.snapshot."""
+
+    epoch: str
+    seq: int
+    snapshot: msgspec.Raw
+
+
+class ConsoleClient:
+    """Connects to a hypivisor's Console at `target`, such as `unix:/path`."""
+
+    def __init__(self, target: str) -> None:
+        self.view = MeshView()
+        self.connected = asyncio.Event()
+        self.on_notice: list[Notify] = []
+        # A Unix socket in a private folder, never a port; a whole roster may be larger than gRPC's 4 MiB.
+        whole = ("grpc.max_receive_message_length", -1)
+        self._channel = grpc.aio.insecure_channel(target, options=[whole])
+        self._stub = console_pb2_grpc.ConsoleStub(self._channel)
+        self._feeds: dict[str, Mirror] = {}
+
+    async def run(self) -> None:
+        """Follow the roster until cancelled."""
+        waits = _backoff()
+        try:
+            while True:
+                try:
+                    async for change in self._stub.Watch(console_pb2.WatchRequest()):
+                        self._take(change)
+                        waits = _backoff()
+                except grpc.aio.AioRpcError as exc:
+                    log.debug("the console stream ended code=%s", exc.code())
+                except Exception:  # a boundary: one bad message must not freeze every page for ever
+                    log.exception("the console stream could not be read")
+                self.connected.clear()
+                await asyncio.sleep(next(waits))
+        finally:
+            for feed in list(self._feeds.values()):
+                feed.close()
+            await self._channel.close()
+
+    def _take(self, wire: console_pb2.MeshChange) -> None:
+        change = convert.change_from_wire(wire)
+        if change.whole:
+            self.view.mesh = wire.mesh
+            self.view.limits = msgspec.json.decode(wire.limits_json)
+        if change.whole or change.rev != self.view.rev:
+            self.view.apply(change)
+        for notice in wire.notices:
+            for notify in self.on_notice:
+                notify(notice.topic, notice.method, notice.params_json)
+        self.connected.set()
+
+    async def mesh(self, caller: Caller) -> bytes:
+        """See viewer.Backend: from the mirror, which is what `mesh.changed` goes on from."""
+        return self.view.whole_json({"name": caller.name, "role": caller.role})
+
+    async def call(self, method: str, params: Mapping[str, Any], caller: Caller) -> bytes:
+        """See viewer.Backend."""
+        request = console_pb2.ConsoleCall(
+            method=method, params_json=strict_json.encode(params), caller=convert.caller_to_wire(caller)
+        )
+        try:
+            reply = await self._stub.Call(request, timeout=CALL_S)
+        except grpc.aio.AioRpcError as exc:
+            raise _error_of(exc) from None
+        if reply.HasField("error"):
+            raise convert.error_from_wire(reply.error)
+        result: bytes = reply.result_json
+        return result
+
+    async def feed(self, agent: str, cursor: Cursor | None) -> "Mirror":
+        """See viewer.Backend."""
+        if agent not in self.view.agents:
+            shown = await self.call("agent.show", {"agent": agent}, INTERNAL)
+            agent = msgspec.json.decode(shown)["id"]
+        feed = self._feeds.get(agent)
+        if feed is None:
+            feed = self._feeds[agent] = Mirror(self, agent)
+            feed.begin(cursor)
+        feed.retain()
+        try:
+            await feed.opened()
+        except BaseException:
+            feed.release()
+            raise
+        return feed
+
+    def attach(self, agent: str, cursor: Cursor | None) -> Any:
+        """Open an Attach stream."""
+        epoch, seq = (cursor.epoch, cursor.seq) if cursor else ("", 0)
+        return self._stub.Attach(console_pb2.AttachRequest(agent=agent, epoch=epoch, seq=seq))
+
+    def drop(self, feed: "Mirror") -> None:
+        """A mirror that nobody uses any more, or that is over."""
+        if self._feeds.get(feed.agent) is feed:
+            del self._feeds[feed.agent]
+
+
+INTERNAL = Caller("pi-de", "viewer", "pide")
+
+
+class Mirror:
+    """One agent's events, mirrored while somebody follows them: a `viewer.Feed`."""
+
+    def __init__(self, client: ConsoleClient, agent: str) -> None:
+        self.agent = agent
+        self.ring = Ring("", max_bytes=MIRROR_BYTES)
+        self.ended: Reset | None = None
+        self._client = client
+        self._users = 0
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+        self._snapshot: asyncio.Task[tuple[Cursor, bytes]] | None = None
+
+    def begin(self, cursor: Cursor | None) -> None:
+        """Start the stream after the first viewer's cursor."""
+        self._task = asyncio.create_task(self._run(cursor), name=f"mirror-{self.agent}")
+
+    async def opened(self) -> None:
+        """Return once the ring has a place in the stream. Raises why there is none."""
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await asyncio.shield(self._opened)
+        except TimeoutError:
+            raise NodeUnreachable("the node did not answer") from None
+
+    def retain(self) -> None:
+        """One more viewer."""
+        self._users += 1
+
+    def release(self) -> None:
+        """See viewer.Feed: the last one closes the stream."""
+        self._users -= 1
+        if self._users <= 0:
+            self.close()
+
+    def close(self) -> None:
+        """End the stream."""
+        self._client.drop(self)
+        for task in (self._task, self._snapshot):
+            if task is not None:
+                task.cancel()
+
+    async def snapshot(self) -> tuple[Cursor, bytes]:
+        """See viewer.Feed. Viewers who ask at the same moment share one answer."""
+        if self._snapshot is None or self._snapshot.done():
+            self._snapshot = asyncio.create_task(self._take_snapshot())
+        return await asyncio.shield(self._snapshot)
+
+    async def _take_snapshot(self) -> tuple[Cursor, bytes]:
+        raw = await self._client.call("agent.snapshot", {"agent": self.agent}, INTERNAL)
+        answer = msgspec.json.decode(raw, type=SnapshotAnswer)
+        return Cursor(answer.epoch, answer.seq), bytes(answer.snapshot)
+
+    async def _run(self, cursor: Cursor | None) -> None:
+        waits = _backoff()
+        try:
+            while self.ended is None:
+                try:
+                    async for batch in self._client.attach(self.agent, cursor):
+                        self._take(batch)
+                        waits = _backoff()
+                        if self.ended is not None:
+                            break
+                except grpc.aio.AioRpcError as exc:
+                    self._stopped(exc)
+                except CursorCompacted:
+                    self._end(Reset(self.ring.epoch, "overrun"))
+                if self.ended is None:
+                    cursor = Cursor(self.ring.epoch, self.ring.head)
+                    await asyncio.sleep(next(waits))
+        finally:
+            self._client.drop(self)
+
+    def _take(self, batch: console_pb2.FeedBatch) -> None:
+        if batch.HasField("opened"):
+            if not self._opened.done():
+                self.ring.epoch, self.ring.head = batch.opened.epoch, batch.opened.seq
+                self._opened.set_result(None)
+            elif batch.opened.gap or batch.opened.epoch != self.ring.epoch:
+                self._end(Reset(batch.opened.epoch, "lost"))
+                return
+        for run in batch.runs:
+            if run.epoch == self.ring.epoch:
+                self.ring.extend(run.first_seq, run.events_json)
+
+    def _stopped(self, exc: grpc.aio.AioRpcError) -> None:
+        error = _error_of(exc)
+        if not self._opened.done():
+            # Nobody has been promised anything yet: the viewer hears why, and asks again when it may help.
+            self._opened.set_exception(error)
+            self._opened.exception()  # looked at, should every viewer have gone meanwhile
+            self._end(Reset("", "unavailable"))
+        elif exc.code() == grpc.StatusCode.FAILED_PRECONDITION:
+            self._end(msgspec.json.decode(exc.details() or "{}", type=Reset))
+        elif isinstance(error, NotFound):
+            self._end(Reset("", "forgotten"))
+
+    def _end(self, reset: Reset) -> None:
+        self.ended = reset
+        self._client.drop(self)
+        self.ring.wake()
+
+
+def _error_of(exc: grpc.aio.AioRpcError) -> HyperPiError:
+    details = exc.details() or str(exc.code())
+    if exc.code() == grpc.StatusCode.NOT_FOUND:
+        return NotFound(details)
+    if exc.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+        return NodeUnreachable(details)
+    return HyperPiError(details)
+
+
+def _backoff() -> Iterator[float]:
+    """Jittered waits, capped."""
+    ceiling, longest = RETRY_S
+    while True:
+        yield random.uniform(ceiling / 2, ceiling)  # noqa: S311  jitter
+        ceiling = min(ceiling * 2, longest)

@@ -1,0 +1,358 @@
+"""The public contract as typed structs: what JSON-RPC methods take, what shapes they answer with.
+
+JSON Schemas in docs/contract/ are generated from here (scripts/gen_contract.py), edges decode with these
+types, tests use them. Fields follow the names of the contract; unknown fields are accepted and ignored.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from hyperpi.errors import BadRequest
+
+Json = dict[str, Any]
+
+AGENT_STATES = ("starting", "idle", "working", "waiting", "stuck", "exited", "unreachable")
+NODE_STATES = ("online", "disconnected", "lost", "left", "pending")
+SCROLL_STATES = (
+    "accepted",
+    "relayed",
+    "stored",
+    "delivered",
+    "answered",
+    "expired",
+    "refused",
+    "unknown",
+)
+
+MAX_SCROLL_BYTES = 64 << 10
+MAX_FRAME_BYTES = 1 << 20  # a line on the agent socket, a text frame from a viewer
+MAX_SEQ = 2**63 - 1  # places in a stream are 64 bits on the wire between machines
+DEFAULT_TTL_S = 86_400
+MAX_TTL_S = 30 * 86_400
+
+
+class Shape(msgspec.Struct, kw_only=True):
+    """A value of the contract."""
+
+
+S = TypeVar("S", bound=Shape)
+
+
+# --- what there is -------------------------------------------------------------------------------------
+
+
+class Evidence(Shape):
+    """Why we believe an agent's state: RFC 3339 times of the last proof of each kind, or null."""
+
+    process: str | None = None
+    stream: str | None = None
+    turn: str | None = None
+
+
+class Usage(Shape):
+    """Totals since the agent registered."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+class Session(Shape):
+    """A conversation as its agent keeps it."""
+
+    id: str | None = None
+    file: str | None = None
+    name: str | None = None
+
+
+class Agent(Shape):
+    """One running (or ended) worker on a node. `node` is the node's id, `address` is name@node."""
+
+    id: str
+    name: str
+    node: str
+    address: str
+    kind: str
+    state: Literal["starting", "idle", "working", "waiting", "stuck", "exited", "unreachable"]
+    detail: str | None
+    cwd: str
+    project: str | None
+    pid: int | None
+    model: str | None
+    session: Session | None
+    tools: int
+    since: str
+    last_event: str | None
+    evidence: Evidence
+    watchers: int
+    usage: Usage
+    resumed_from: str | None = None
+
+
+class Load(Shape):
+    """cpu in cores, memory in bytes, of the node process."""
+
+    cpu: float
+    mem_bytes: int
+
+
+class DiskRoom(Shape):
+    """Rows of a node's PXLDisk."""
+
+    banks: int
+    live_rows: int
+    free_rows: int
+
+
+class Node(Shape):
+    """One machine of the mesh."""
+
+    id: str
+    name: str
+    state: Literal["online", "disconnected", "lost", "left", "pending"]
+    since: str
+    last_heard: str | None
+    version: str
+    platform: str
+    address: str | None
+    agents: int
+    load: Load | None
+    disk: DiskRoom | None
+    code: str | None = None  # pending: the six digits that its person sees too
+
+
+class Tool(Shape):
+    """One tool that an agent may call."""
+
+    name: str
+    description: str = ""
+
+
+class Card(Shape):
+    """What an agent says it is."""
+
+    model: str | None = None
+    tools: list[Tool] = []
+    skills: list[Any] = []  # names, or objects with a name
+
+
+# --- the agent socket ----------------------------------------------------------------------------------
+
+
+class Register(Shape):
+    """agent.register: an agent says who it is. `instance` survives reloads and redials."""
+
+    instance: str
+    kind: str
+    cwd: str
+    pid: int
+    name: str | None = None
+    session: Session | None = None
+    card: Card = msgspec.field(default_factory=Card)
+
+
+class AgentEvents(Shape):
+    """agent.events: events numbered by the agent from 1 per instance; `from` is the number of the first."""
+
+    first: Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)] = msgspec.field(name="from")
+    events: list[msgspec.Raw]
+
+
+class AgentChanged(Shape):
+    """agent.changed: what is named has changed; `reset` says that the conversation itself did."""
+
+    state: Literal["idle", "working", "waiting"] | None = None
+    detail: str | None = None
+    card: Card | None = None
+    session: Session | None = None
+    usage: Usage | None = None
+    reset: str | None = None
+
+
+class AgentBye(Shape):
+    """agent.bye: a polite end."""
+
+    reason: str = "quit"
+
+
+# --- methods of viewers --------------------------------------------------------------------------------
+
+
+class AgentParams(Shape):
+    """Methods that take just an agent."""
+
+    agent: str
+
+
+class Attach(Shape):
+    """agent.attach: what the viewer already has, or nothing."""
+
+    agent: str
+    epoch: str | None = None
+    seq: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
+    terminal: bool = False
+    offset: int | None = None
+
+
+class History(Shape):
+    """agent.history: entries older than the entry `before`."""
+
+    agent: str
+    before: str
+    limit: int = 100
+
+
+class Prompt(Shape):
+    """agent.prompt. `id` is an idempotency key, made here if it is missing."""
+
+    agent: str
+    text: str
+    mode: Literal["prompt", "steer", "follow_up"] = "prompt"
+    images: list[Json] = []
+    id: str | None = None
+
+
+class Rename(Shape):
+    """agent.rename."""
+
+    agent: str
+    name: str
+
+
+class NodeParams(Shape):
+    """Methods that take just a node."""
+
+    node: str
+
+
+class Folders(Shape):
+    """node.folders: no path means the home of the node's user."""
+
+    node: str
+    path: str | None = None
+    hidden: bool = False
+
+
+class Spawn(Shape):
+    """node.spawn. The same request_id twice starts one agent."""
+
+    node: str
+    path: str
+    request_id: str
+    new_folder: str | None = None
+    kind: str = "pi"
+    name: str | None = None
+    prompt: str | None = None
+    args: list[str] = []
+
+
+class Scroll(Shape):
+    """A message from someone to someone. `from` is set from the verified sender, never believed."""
+
+    to: str
+    message: str
+    scroll_id: str | None = None
+    sender: str | None = msgspec.field(default=None, name="from")
+    intent: str | None = None
+    data: Any = None
+    urgency: str = "normal"
+    reply_to: str | None = None
+    ttl_s: float = DEFAULT_TTL_S
+
+
+class Opcode(Shape):
+    """The structured reply to a scroll."""
+
+    opcode_type: Literal["text_display", "write", "error", "image_display", "handoff"]
+    content: Any = None
+    opcode_id: str | None = None
+    scroll_id: str | None = None
+    sender: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+
+
+class ScrollAnswer(Shape):
+    """scroll.answer: an agent's opcode for a scroll that it was given."""
+
+    scroll_id: str
+    opcode: Opcode
+
+
+class ScrollList(Shape):
+    """scroll.list: newest last; `after` is a scroll_id."""
+
+    agent: str | None = None
+    state: str | None = None
+    after: str | None = None
+    limit: int = 100
+
+
+class ScrollGet(Shape):
+    """scroll.get."""
+
+    scroll_id: str
+
+
+class TokenCreate(Shape):
+    """token.create. ttl_s in seconds; uses 0 = until it expires."""
+
+    role: Literal["node", "viewer", "operator", "admin"] = "operator"
+    ttl_s: float = 900.0
+    uses: int | None = None
+    name: str | None = None
+
+
+class CodeParams(Shape):
+    """node.approve and node.deny: the code of a machine that waits."""
+
+    code: str
+
+
+class IdParams(Shape):
+    """Methods that take just an id."""
+
+    id: str
+
+
+class Disk(Shape):
+    """disk.list, disk.rows, disk.png: a bank is its number, 8 for 8.png."""
+
+    node: str
+    bank: int = 8
+    first: int | None = msgspec.field(default=None, name="from")
+    last: int | None = msgspec.field(default=None, name="to")
+
+
+METHOD_PARAMS: dict[str, type[Shape]] = {
+    "agent.attach": Attach,
+    "agent.detach": AgentParams,
+    "agent.history": History,
+    "agent.prompt": Prompt,
+    "agent.abort": AgentParams,
+    "agent.stop": AgentParams,
+    "agent.forget": AgentParams,
+    "agent.rename": Rename,
+    "agent.snapshot": AgentParams,
+    "node.folders": Folders,
+    "node.spawn": Spawn,
+    "scroll.send": Scroll,
+    "scroll.list": ScrollList,
+    "scroll.get": ScrollGet,
+    "token.create": TokenCreate,
+    "token.revoke": IdParams,
+    "node.approve": CodeParams,
+    "node.deny": CodeParams,
+    "node.revoke": NodeParams,
+    "disk.list": NodeParams,
+    "disk.rows": Disk,
+    "disk.png": Disk,
+}
+
+
+def params_of(kind: type[S], params: object) -> S:
+    """Check params against their struct. Raises BadRequest with the path of what is wrong."""
+    try:
+        return msgspec.convert(params, kind)
+    except msgspec.ValidationError as exc:
+        raise BadRequest(str(exc), hint="see docs/contract") from None

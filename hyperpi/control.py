@@ -1,0 +1,63 @@
+"""The control socket: the methods of `/ws` for the owner of this machine, one JSON message a line."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from hyperpi import lines
+from hyperpi.contract import MAX_FRAME_BYTES
+from hyperpi.errors import BadMessage
+from hyperpi.roles import Caller
+from hyperpi.status import to_json_rpc
+from hyperpi.strict_json import encode
+from hyperpi.viewer import Backend, Viewer, serve_viewer
+
+
+class ControlSocket:
+    """Serves one Unix socket; whoever may open it is who `caller_of` says by the peer's pid."""
+
+    def __init__(self, backend: Backend, caller_of: Callable[[int], Caller]) -> None:
+        self.viewers: set[Viewer] = set()
+        self._backend = backend
+        self._caller_of = caller_of
+
+    async def serve(self, path: Path) -> None:
+        """Listen until cancelled. Raises Conflict when another process listens there."""
+        await lines.serve(path, self._serve_one)
+
+    async def _serve_one(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer_pid: int
+    ) -> None:
+        viewer = Viewer(self._backend, self._caller_of(peer_pid), _LineOutlet(writer))
+        self.viewers.add(viewer)
+
+        async def read() -> None:
+            try:
+                while line := await reader.readline():
+                    viewer.rpc.receive(line)
+            except ValueError:  # the reader's word for a line over its limit
+                error = BadMessage(f"a line is larger than {MAX_FRAME_BYTES} bytes")
+                writer.write(encode({"jsonrpc": "2.0", "id": None, "error": to_json_rpc(error)}) + b"\n")
+
+        try:
+            await serve_viewer(viewer, read)
+        finally:
+            self.viewers.discard(viewer)
+
+
+class _LineOutlet:
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    async def send(self, message: bytes) -> None:
+        self._writer.write(message + b"\n")
+        await self._writer.drain()
+
+    async def close(self, code: int, reason: str) -> None:
+        closing = {
+            "jsonrpc": "2.0",
+            "method": "connection.closing",
+            "params": {"code": code, "reason": reason},
+        }
+        self._writer.write(encode(closing) + b"\n")
+        self._writer.close()

@@ -1,0 +1,71 @@
+from hyperpi.wire.hyperpi.v1 import mesh_pb2 as _mesh_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class WatchRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class MeshChange(_message.Message):
+    __slots__ = ("mesh", "epoch", "rev", "whole", "nodes", "agents", "gone", "limits_json", "notices")
+    MESH_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    REV_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    AGENTS_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_JSON_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    mesh: str
+    epoch: str
+    rev: int
+    whole: bool
+    nodes: _containers.RepeatedCompositeFieldContainer[Item]
+    agents: _containers.RepeatedCompositeFieldContainer[Item]
+    gone: _containers.RepeatedScalarFieldContainer[str]
+    limits_json: bytes
+    notices: _containers.RepeatedCompositeFieldContainer[_mesh_pb2.Notice]
+    def __init__(self, mesh: _Optional[str] = ..., epoch: _Optional[str] = ..., rev: _Optional[int] = ..., whole: _Optional[bool] = ..., nodes: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., agents: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., gone: _Optional[_Iterable[str]] = ..., limits_json: _Optional[bytes] = ..., notices: _Optional[_Iterable[_Union[_mesh_pb2.Notice, _Mapping]]] = ..., **kwargs) -> None: ...
+
+class Item(_message.Message):
+    __slots__ = ("id", "json")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    json: bytes
+    def __init__(self, id: _Optional[str] = ..., json: _Optional[bytes] = ...) -> None: ...
+
+class AttachRequest(_message.Message):
+    __slots__ = ("agent", "epoch", "seq")
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    agent: str
+    epoch: str
+    seq: int
+    def __init__(self, agent: _Optional[str] = ..., epoch: _Optional[str] = ..., seq: _Optional[int] = ...) -> None: ...
+
+class FeedBatch(_message.Message):
+    __slots__ = ("opened", "runs")
+    OPENED_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    opened: _mesh_pb2.Subscribed
+    runs: _containers.RepeatedCompositeFieldContainer[_mesh_pb2.EventRun]
+    def __init__(self, opened: _Optional[_Union[_mesh_pb2.Subscribed, _Mapping]] = ..., runs: _Optional[_Iterable[_Union[_mesh_pb2.EventRun, _Mapping]]] = ...) -> None: ...
+
+class ConsoleCall(_message.Message):
+    __slots__ = ("method", "params_json", "caller")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    PARAMS_JSON_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    params_json: bytes
+    caller: _mesh_pb2.Caller
+    def __init__(self, method: _Optional[str] = ..., params_json: _Optional[bytes] = ..., caller: _Optional[_Union[_mesh_pb2.Caller, _Mapping]] = ...) -> None: ...
