@@ -1,0 +1,154 @@
+"""The agent socket: how any program on this machine becomes an agent, and how keepers report.
+
+Newline-delimited JSON-RPC on a Unix socket that only the owner can open. The first call says who is there:
+`agent.register` for an agent, `keeper.register` for a keeper.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from hyperpi import contract, lines
+from hyperpi.address import AgentId
+from hyperpi.errors import BadRequest, NotForThisRole, UnknownMethod
+from hyperpi.process_tree import descends_from
+from node.agents import HEARTBEAT_S, Agents
+from node.keepers import KeeperBook
+from node.process import is_alive
+from node.roster import AgentRecord
+
+
+class Scrolls(Protocol):
+    """What agents may do with scrolls."""
+
+    async def send_from_agent(self, agent: AgentId, scroll: contract.Scroll) -> dict[str, Any]:
+        """Accept a scroll of an agent; durable on return."""
+
+    async def answer(self, agent: AgentId, answer: contract.ScrollAnswer) -> dict[str, Any]:
+        """Take an agent's opcode for a scroll that it was given."""
+
+
+class AgentSocket:
+    """Serves the socket; one `_Peer` per connection."""
+
+    def __init__(
+        self,
+        agents: Agents,
+        scrolls: Scrolls,
+        keepers: KeeperBook,
+        *,
+        url_of: Callable[[AgentRecord], str],
+        project_of: Callable[[Path], str | None],
+        peers: Callable[[], list[dict[str, Any]]],
+    ) -> None:
+        self.agents = agents
+        self.scrolls = scrolls
+        self.keepers = keepers
+        self.url_of = url_of
+        self.project_of = project_of
+        self.peers = peers
+
+    async def serve(self, path: Path, address_file: Path) -> None:
+        """Listen until cancelled. Raises Conflict when another node of this home listens."""
+        await lines.serve(path, self._serve_one, lambda: address_file.write_text(f"{path}\n"))
+
+    async def _serve_one(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _peer_pid: int
+    ) -> None:
+        await _Peer(self, reader, writer).run()
+
+
+class _Peer:
+    """One connection: silent until it registers, then one agent's or one keeper's."""
+
+    def __init__(self, edge: AgentSocket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._edge = edge
+        self._lines = lines.Lines(reader, writer, self._handle)
+        self._agent: AgentId | None = None
+
+    async def run(self) -> None:
+        """Until the peer has gone."""
+        try:
+            await self._lines.run(self._heard)
+        finally:
+            self._edge.keepers.disconnected(self._lines.rpc)
+            if self._agent is not None:
+                self._edge.agents.dropped(self._agent, self._lines.rpc)
+
+    def _heard(self) -> None:
+        if self._agent is not None:
+            self._edge.agents.heard(self._agent)
+
+    def _handle(self, method: str, raw: msgspec.Raw) -> Awaitable[Any] | Any:
+        agents = self._edge.agents
+        match method:
+            case "agent.register":
+                return self._register(_decode(raw, contract.Register))
+            case "agent.events":
+                return {"acked": agents.events(self._me(), _decode(raw, contract.AgentEvents))}
+            case "agent.changed":
+                agents.changed(self._me(), _decode(raw, contract.AgentChanged))
+                return {}
+            case "agent.bye":
+                agents.bye(self._me(), _decode(raw, contract.AgentBye).reason)
+                return {}
+            case "scroll.send":
+                return self._edge.scrolls.send_from_agent(self._me(), _decode(raw, contract.Scroll))
+            case "scroll.answer":
+                return self._edge.scrolls.answer(self._me(), _decode(raw, contract.ScrollAnswer))
+            case "mesh.peers":
+                self._me()
+                return {"agents": self._edge.peers()}
+            case "keeper.register":
+                return self._keeper_registers(_decode(raw, dict[str, Any]))
+            case "keeper.exited":
+                return self._edge.keepers.exited(_decode(raw, dict[str, Any]), self._lines.peer_pid)
+            case _:
+                raise UnknownMethod(f"there is no method {method}", hint="see docs/contract")
+
+    async def _keeper_registers(self, said: dict[str, Any]) -> dict[str, object]:
+        answer = await self._edge.keepers.registered(said, self._lines.rpc, self._lines.peer_pid)
+        kept = self._edge.keepers.kept(said["agent"])
+        if kept is not None:
+            self._edge.agents.held(AgentId(kept.agent), kept.pid, kept.pid_start)
+        return answer
+
+    def _me(self) -> AgentId:
+        if self._agent is None:
+            raise NotForThisRole("register first", hint="call agent.register")
+        return self._agent
+
+    def _register(self, hello: contract.Register) -> dict[str, Any]:
+        if not hello.instance or len(hello.instance) > 128:
+            raise BadRequest("instance is a UUID that survives reloads")
+        # An adapter may dial for a child of its own. Any other pid would let `stop` end a stranger.
+        peer = self._lines.peer_pid
+        pid = hello.pid if is_alive(hello.pid) and descends_from(hello.pid, peer) else peer
+        agents = self._edge.agents
+        project = self._edge.project_of(Path(hello.cwd))
+        if self._agent is not None:
+            known = agents.roster.by_instance(hello.instance)
+            if known is None or known.id != self._agent:
+                agents.dropped(self._agent, self._lines.rpc)
+        record = agents.register(hello, self._lines.rpc, pid=pid, project=project)
+        self._agent = record.id
+        return {
+            "agent": record.id,
+            "name": record.name,
+            "url": self._edge.url_of(record),
+            "heartbeat_s": HEARTBEAT_S,
+            "acked": agents.log_of(record.id).acked,
+        }
+
+
+T = TypeVar("T")
+
+
+def _decode(raw: msgspec.Raw, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise BadRequest(str(exc), hint="see docs/contract") from None

@@ -1,0 +1,441 @@
+"""The agents of this machine, alive: the roster, each agent's log, its connection and its process.
+
+The one owner of all three. Edges (the agent socket, the local endpoint, the Link) call its methods and follow
+it as observers; what a fact means is decided in `roster`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from hyperpi import contract, strict_json
+from hyperpi.address import AgentId
+from hyperpi.clock import rfc3339
+from hyperpi.errors import HyperPiError, NodeUnreachable, UnknownMethod
+from hyperpi.event import Cursor, Reset
+from node.eventlog import EventLog
+from node.process import ExitWatch, is_alive, process_start
+from node.roster import GRACE_S, AgentRecord, Roster, agent_shape
+from node.transcript import beyond, transcript
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 10.0  # an agent silent for this long is asked whether it is there
+MISSED_BEATS = 3
+ASK_S = 10.0  # for what an agent answers from memory
+SNAPSHOT_ENTRIES = 200
+EVERYTHING = 1 << 40  # bytes: more than a ring may hold
+
+
+class AgentConnection(Protocol):
+    """The agent's end of the agent socket."""
+
+    async def call_raw(
+        self, method: str, params: dict[str, Any], timeout_s: float, at_answer: Any = ...
+    ) -> tuple[msgspec.Raw, Any]:
+        """See hyperpi.rpc.Connection.call_raw."""
+
+    async def call(self, method: str, params: dict[str, Any], timeout_s: float) -> Any:
+        """See hyperpi.rpc.Connection.call."""
+
+    def notify(self, method: str, params: dict[str, Any]) -> None:
+        """See hyperpi.rpc.Connection.notify."""
+
+
+class History(Protocol):
+    """Where the conversation of an agent that has ended is read from."""
+
+    async def entries(
+        self, record: AgentRecord, before: str | None, limit: int
+    ) -> tuple[list[dict[str, Any]], bool] | None:
+        """Entries oldest first and whether older ones exist; None when nothing was kept."""
+
+
+class Observer:
+    """Who follows the agents: local viewers, the Link, scrolls, prompts, the store. Override what matters."""
+
+    def agent_changed(self, agent: AgentId) -> None:
+        """Its record is new or different."""
+
+    def agent_gone(self, agent: AgentId) -> None:
+        """It was forgotten."""
+
+    def stream_reset(self, agent: AgentId, reset: Reset) -> None:
+        """Its epoch is over."""
+
+    def agent_connected(self, agent: AgentId) -> None:
+        """It can be asked things now."""
+
+    def prompt_entered(self, agent: AgentId, prompt_id: str) -> None:
+        """A prompt has become part of the conversation."""
+
+
+class Agents:
+    """Facts from sockets and processes go in; observers are told what changed."""
+
+    def __init__(self, roster: Roster, history: History, *, node: str, node_name: str) -> None:
+        self.roster = roster
+        self.node, self.node_name = node, node_name
+        self.watchers: dict[AgentId, int] = {}
+        self.observers: list[Observer] = []
+        self._history = history
+        self._logs: dict[AgentId, EventLog] = {}
+        self._connections: dict[AgentId, AgentConnection] = {}
+        self._exits: dict[AgentId, ExitWatch] = {}
+        self._graces: dict[AgentId, asyncio.TimerHandle] = {}
+        self._stopped_by: dict[AgentId, str] = {}
+        self._asking: dict[AgentId, asyncio.Task[None]] = {}
+        self._silent_beats: dict[AgentId, int] = {}
+
+    # --- reading ---------------------------------------------------------------------------------------
+
+    def resolve(self, text: str) -> AgentRecord:
+        """An agent by id, name or name@node. Raises NotFound, AmbiguousName."""
+        return self.roster.resolve(text, frozenset({self.node_name, self.node}))
+
+    def shape(self, agent: AgentId) -> contract.Agent:
+        """The Agent of the contract."""
+        record = self.roster.get(agent)
+        watchers = self.watchers.get(agent, 0)
+        return agent_shape(record, node=self.node, node_name=self.node_name, watchers=watchers)
+
+    def log_of(self, agent: AgentId) -> EventLog:
+        """The agent's event log, begun when it is first needed."""
+        return self._logs.setdefault(agent, EventLog())
+
+    def connection(self, agent: AgentId) -> AgentConnection:
+        """A way to ask the agent. Raises NodeUnreachable when it is not connected."""
+        connection = self._connections.get(agent)
+        if connection is None:
+            record = self.roster.get(agent)
+            raise NodeUnreachable(
+                f"{record.name} is {record.state}" + (f": {record.detail}" if record.detail else "")
+            )
+        return connection
+
+    def is_connected(self, agent: AgentId) -> bool:
+        """Whether the agent can be asked now."""
+        return agent in self._connections
+
+    def set_name(self, node: str, node_name: str) -> None:
+        """The mesh has given this node another id or name: every agent's address changes."""
+        if (self.node, self.node_name) != (node, node_name):
+            self.node, self.node_name = node, node_name
+            for record in self.roster:
+                self._changed(record.id)
+
+    # --- facts from the agent socket -------------------------------------------------------------------
+
+    def register(
+        self, hello: contract.Register, connection: AgentConnection, *, pid: int, project: str | None
+    ) -> AgentRecord:
+        """An instance has dialled. An older connection of the same instance is superseded."""
+        now = time.time()
+        known = self.roster.by_instance(hello.instance)
+        before = known.session.id if known and known.session else None
+        record = self.roster.register(hello, pid=pid, pid_start=process_start(pid), project=project, now=now)
+        self._connections[record.id] = connection
+        self._cancel_grace(record.id)
+        self._silent_beats[record.id] = 0
+        self._watch_exit(record)
+        if before is not None and hello.session is not None and hello.session.id != before:
+            self._reset(record.id, "new")
+        self._say_state(record)
+        log.info("agent registered agent=%s kind=%s pid=%d", record.id, record.kind, pid)
+        self._tell_displaced()
+        self._changed(record.id)
+        for observer in self.observers:
+            observer.agent_connected(record.id)
+        return record
+
+    def events(self, agent: AgentId, run: contract.AgentEvents) -> int:
+        """Take a run of events; returns the number up to which the agent may forget them."""
+        eventlog = self.log_of(agent)
+        now = time.time()
+        raws = [bytes(raw) for raw in run.events]
+        new, reset = eventlog.ingest(run.first, raws, rfc3339(now))
+        if reset is not None:
+            self._tell_reset(agent, reset)
+        self._notice_prompts(agent, raws[len(raws) - new :] if new else [])
+        record = self.roster.get(agent)
+        stale = record.last_event is None or now - record.last_event > 1.0
+        state = record.state
+        self.roster.heard(agent, now, event=new > 0)
+        # The time of the last event is shown, but it is not worth a roster change per token.
+        if stale or record.state != state:
+            self._changed(agent)
+        return eventlog.acked
+
+    def _notice_prompts(self, agent: AgentId, raws: Sequence[bytes]) -> None:
+        for raw in raws:
+            if b'"user_message"' in raw and b'"prompt_id"' in raw:
+                event = msgspec.json.decode(raw)
+                if event.get("type") == "user_message" and isinstance(event.get("prompt_id"), str):
+                    for observer in self.observers:
+                        observer.prompt_entered(agent, event["prompt_id"])
+
+    def changed(self, agent: AgentId, change: contract.AgentChanged) -> None:
+        """The agent says what is new about it."""
+        new_state = self.roster.changed(agent, change, time.time())
+        if change.reset is not None:
+            self._reset(agent, change.reset)
+        if new_state:
+            self._say_state(self.roster.get(agent))
+        self._changed(agent)
+
+    def heard(self, agent: AgentId) -> None:
+        """A line came from the agent."""
+        record = self.roster.get(agent)
+        self._silent_beats[agent] = 0
+        was = record.state
+        self.roster.heard(agent, time.time())
+        if record.state != was:
+            self._say_state(record)
+            self._changed(agent)
+
+    def bye(self, agent: AgentId, reason: str) -> None:
+        """The agent announces its end."""
+        self.roster.bye(agent, reason)
+
+    def dropped(self, agent: AgentId, connection: AgentConnection) -> None:
+        """The agent's socket has ended: dead is said at once, silence after a grace."""
+        if self._connections.get(agent) is not connection:
+            return  # superseded: the instance has dialled again
+        del self._connections[agent]
+        record = self.roster.get(agent)
+        if record.pid is None or not is_alive(record.pid, record.pid_start):
+            self._ended(agent)
+            return
+        self._cancel_grace(agent)
+        loop = asyncio.get_running_loop()
+        self._graces[agent] = loop.call_later(GRACE_S, self._grace_over, agent)
+
+    # --- facts from processes and keepers --------------------------------------------------------------
+
+    def expect(self, record: AgentRecord) -> None:
+        """A spawned agent was put in the roster."""
+        self._tell_displaced()
+        self._say_state(record)
+        self._changed(record.id)
+
+    def held(self, agent: AgentId, pid: int, pid_start: str | None) -> None:
+        """A keeper says which process it holds for an agent."""
+        record = self.roster.get(agent)
+        if record.pid is None:
+            record.pid, record.pid_start = pid, pid_start
+            record.process_seen = time.time()
+            self._watch_exit(record)
+            self._changed(agent)
+
+    def exited(self, agent: AgentId, detail: str | None) -> None:
+        """The process has ended, as its keeper or the kernel says."""
+        record = self.roster.get(agent)
+        by = self._stopped_by.get(agent)
+        if by is not None:
+            detail = f"stopped by {by}"
+        if self.roster.exited(agent, detail, time.time()):
+            log.info("agent exited agent=%s detail=%s", agent, detail)
+            self._say_state(record)
+            self._changed(agent)
+        self._cancel_grace(agent)
+        if (watch := self._exits.pop(agent, None)) is not None:
+            watch.close()
+        self._silent_beats.pop(agent, None)
+
+    def stopping(self, agent: AgentId, by: str) -> None:
+        """Somebody asked for its end: that is why it will have ended."""
+        self._stopped_by[agent] = by
+
+    def rename(self, agent: AgentId, name: str) -> None:
+        """Give it another name. Raises Conflict, NotFound."""
+        self.roster.rename(agent, name)
+        self._changed(agent)
+
+    def placed(self, agent: AgentId, cwd: str, project: str | None) -> None:
+        """Where a spawned agent really is, once its folder was opened."""
+        record = self.roster.get(agent)
+        record.cwd, record.project = cwd, project
+        self._changed(agent)
+
+    def forget(self, agent: AgentId) -> None:
+        """Drop an ended agent and its log. Raises Conflict, NotFound."""
+        self.roster.forget(agent)
+        self._dropped_from_roster(agent)
+
+    def give_up(self, agent: AgentId) -> None:
+        """Drop an agent that could not be started."""
+        self.roster.give_up(agent)
+        self._dropped_from_roster(agent)
+
+    def _dropped_from_roster(self, agent: AgentId) -> None:
+        for table in (self._logs, self._stopped_by, self.watchers, self._silent_beats):
+            table.pop(agent, None)
+        if (watch := self._exits.pop(agent, None)) is not None:
+            watch.close()
+        for observer in self.observers:
+            observer.agent_gone(agent)
+
+    def _ended(self, agent: AgentId) -> None:
+        record = self.roster.get(agent)
+        if record.said_bye is not None:
+            self.exited(agent, record.said_bye)
+        elif record.spawned:
+            self.exited(agent, None)  # its keeper will say how
+        else:
+            self.exited(agent, "ended without a goodbye: its terminal was closed or it was killed")
+
+    def _grace_over(self, agent: AgentId) -> None:
+        self._graces.pop(agent, None)
+        record = self.roster.get(agent)
+        if record.said_bye is not None:
+            self._ended(agent)  # its process may have others to serve, or be slow to end
+            return
+        detail = "running, but its connection dropped and has not come back"
+        if self.roster.unreachable(agent, detail, time.time()):
+            self._say_state(record)
+            self._changed(agent)
+
+    def _watch_exit(self, record: AgentRecord) -> None:
+        if (watch := self._exits.pop(record.id, None)) is not None:
+            watch.close()
+        assert record.pid is not None
+        watch = ExitWatch(record.pid, record.pid_start)
+        self._exits[record.id] = watch
+        watch.start(lambda: self._ended(record.id))
+
+    # --- asking the agent ------------------------------------------------------------------------------
+
+    async def snapshot(self, agent: AgentId) -> tuple[Cursor, bytes]:
+        """The whole conversation as of a place in its stream, encoded as the contract's snapshot."""
+        record = self.roster.get(agent)
+        connection = self._connections.get(agent)
+        if connection is not None:
+            eventlog = self.log_of(agent)
+
+            def here() -> Cursor:
+                return Cursor(eventlog.ring.epoch, eventlog.ring.head)
+
+            try:
+                raw, cursor = await connection.call_raw(
+                    "snapshot", {"limit": SNAPSHOT_ENTRIES}, ASK_S, at_answer=here
+                )
+            except UnknownMethod:
+                return self._stream_only(record)
+            return cursor, self._complete_snapshot(record, raw)
+        kept = await self._history.entries(record, None, SNAPSHOT_ENTRIES)
+        if kept is None:
+            return self._stream_only(record)
+        ring = self.log_of(agent).ring
+        told = transcript(ring.since(ring.oldest, EVERYTHING), ended=True)
+        entries = kept[0] + beyond(kept[0], told["entries"])
+        body = strict_json.encode({"entries": entries, "more": kept[1], "running": None})
+        return Cursor(ring.epoch, ring.head), self._complete_snapshot(record, msgspec.Raw(body))
+
+    def _stream_only(self, record: AgentRecord) -> tuple[Cursor, bytes]:
+        """For a program that keeps no conversation: what the ring still holds of it."""
+        ring = self.log_of(record.id).ring
+        told = transcript(ring.since(ring.oldest, EVERYTHING), ended=not record.live)
+        body = msgspec.Raw(strict_json.encode(told))
+        return Cursor(ring.epoch, ring.head), self._complete_snapshot(record, body)
+
+    @staticmethod
+    def _complete_snapshot(record: AgentRecord, raw: msgspec.Raw) -> bytes:
+        said: dict[str, msgspec.Raw] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        known: Mapping[str, Any] = {
+            "entries": [],
+            "more": False,
+            "running": None,
+            "tools": record.tools,
+            "model": record.model,
+            "session": record.session,
+            "usage": record.usage,
+            "pending": [],
+        }
+        return strict_json.encode({**known, **said, "state": record.state})
+
+    async def history(self, agent: AgentId, before: str, limit: int) -> bytes:
+        """Entries older than `before`, encoded {entries, more}."""
+        record = self.roster.get(agent)
+        connection = self._connections.get(agent)
+        if connection is not None:
+            try:
+                raw, _ = await connection.call_raw("history", {"before": before, "limit": limit}, ASK_S)
+            except UnknownMethod:
+                return b'{"entries":[],"more":false}'
+            return bytes(raw)
+        entries, more = await self._history.entries(record, before, limit) or ([], False)
+        return strict_json.encode({"entries": entries, "more": more})
+
+    # --- heartbeat -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Ask silent agents whether they are there, and forget what ended long ago; until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(HEARTBEAT_S)
+                for agent, connection in list(self._connections.items()):
+                    self._beat(agent, connection)
+                for record in self.roster.outdated(time.time()):
+                    self.forget(record.id)
+        finally:
+            self._close()
+
+    def _beat(self, agent: AgentId, connection: AgentConnection) -> None:
+        missed = self._silent_beats.get(agent, 0)
+        self._silent_beats[agent] = missed + 1
+        if missed >= MISSED_BEATS:
+            record = self.roster.get(agent)
+            if self.roster.unreachable(agent, "connected, but not answering", time.time()):
+                self._say_state(record)
+                self._changed(agent)
+        if agent not in self._asking:
+            task = asyncio.ensure_future(self._ask(connection))
+            self._asking[agent] = task
+            task.add_done_callback(lambda _: self._asking.pop(agent, None))
+
+    @staticmethod
+    async def _ask(connection: AgentConnection) -> None:
+        # "Method not found" is an answer too: the line itself is what counts.
+        with contextlib.suppress(HyperPiError):
+            await connection.call("ping", {}, HEARTBEAT_S * MISSED_BEATS)
+
+    def _close(self) -> None:
+        for timer in self._graces.values():
+            timer.cancel()
+        for watch in self._exits.values():
+            watch.close()
+        for task in self._asking.values():
+            task.cancel()
+
+    # --- telling ---------------------------------------------------------------------------------------
+
+    def _cancel_grace(self, agent: AgentId) -> None:
+        if (timer := self._graces.pop(agent, None)) is not None:
+            timer.cancel()
+
+    def _say_state(self, record: AgentRecord) -> None:
+        event = {"type": "state", "state": record.state, "detail": record.detail}
+        self.log_of(record.id).say(event, rfc3339())
+
+    def _tell_displaced(self) -> None:
+        for agent in self.roster.displaced():
+            self._changed(agent)
+
+    def _changed(self, agent: AgentId) -> None:
+        for observer in self.observers:
+            observer.agent_changed(agent)
+
+    def _reset(self, agent: AgentId, reason: str) -> None:
+        old = self.log_of(agent).ring
+        reset = self.log_of(agent).begin(reason)
+        self._tell_reset(agent, reset)
+        old.wake()
+
+    def _tell_reset(self, agent: AgentId, reset: Reset) -> None:
+        for observer in self.observers:
+            observer.stream_reset(agent, reset)

@@ -1,0 +1,380 @@
+"""The node process, wired: agents, keepers, disk, scrolls, local endpoint, Link, discovery.
+
+It owns this machine's agents but not their lives: whatever ends it, they go on, dial again, and are found.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from watchfiles import awatch
+
+from hyperpi import __version__, contract, discovery, runfile, strict_json, tls
+from hyperpi.address import AgentId, clean_name
+from hyperpi.clock import rfc3339
+from hyperpi.config import LOCAL_PORT, Home
+from hyperpi.contract import Json
+from hyperpi.control import ControlSocket
+from hyperpi.database import DiskThread
+from hyperpi.errors import HyperPiError
+from hyperpi.holder import held
+from node import enroll, identity
+from node.agent_socket import AgentSocket
+from node.agents import Agents
+from node.backend import Backend, Desks
+from node.folders import project_of
+from node.keepers import Ended, KeeperBook
+from node.kinds.pi_session import SessionFiles
+from node.link import Link, Target
+from node.load import LoadMeter
+from node.local_endpoint import LocalEndpoint, local_token
+from node.owner import OwnersBackend
+from node.policy import Policy, default_file, load_policy
+from node.prompts import Prompts
+from node.receipts import ReceiptStore
+from node.roster_store import RosterStore
+from node.scroll_desk import ScrollDesk
+from node.spawning import Spawning
+from pxldisk import Disk
+
+log = logging.getLogger(__name__)
+
+UNJOINED = "local"  # the node's id in its own roster, before a mesh has given it one
+RENEW_CHECK_S = 3_600.0
+GOODBYE_S = 1.0
+OUTPUT_LINE_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What one node is told."""
+
+    home: Home
+    environment: Mapping[str, str]  # the owner's, for agents that are started here
+    user_home: Path
+    name: str | None = None
+    local_port: int = LOCAL_PORT
+    mdns: bool = True
+
+
+class Node:
+    """One machine's node. `running` opens its files, `run` serves until cancelled."""
+
+    def __init__(
+        self, config: NodeConfig, boot: int, disk: Disk, receipts: ReceiptStore, store: RosterStore
+    ) -> None:
+        self.config = config
+        self.folder = config.home.node
+        self.boot = boot
+        self.disk = disk
+        self.receipts = receipts
+        self.store = store
+        self.since = time.time()
+        self.policy: Policy = load_policy(self.folder / "node.toml", config.user_home)
+        self.membership = identity.load(self.folder / "identity")
+        self.heard_of: dict[str, None] = {}  # addresses of our hypivisor as told by mDNS, newest last
+        known = self.membership
+        name = known.node_name if known else clean_name(config.name or socket.gethostname(), "node")
+        self.agents = Agents(
+            store.load(), SessionFiles(), node=known.node_id if known else UNJOINED, node_name=name
+        )
+        self.prompts = Prompts(self.agents, self._notify)
+        self.scrolls = ScrollDesk(disk, receipts, self.agents, self._notify)
+        self.keepers = KeeperBook(config.home.make("node", "keepers"), self._agent_ended)
+        self.spawning = Spawning(
+            self.agents,
+            self.keepers,
+            lambda: self.policy,
+            saved=store.saved,
+            home=config.home,
+            environment=config.environment,
+            user_home=config.user_home,
+        )
+        desks = Desks(self.agents, self.prompts, self.scrolls, self.spawning, self.keepers, disk)
+        self.backend = Backend(desks, self.shape)
+        self.meter = LoadMeter()
+        self.link = Link(
+            self.agents,
+            self.scrolls,
+            targets=self._targets,
+            boot=boot,
+            address=lambda: discovery.own_addresses()[0],
+            call=self.backend.call,
+            status=lambda: (self.meter.read(), self._disk_room()),
+            welcomed=self._welcomed,
+            changed=self._tell_state,
+        )
+        self.scrolls.use(self.link)
+        self.owner = OwnersBackend(self.backend, self.agents, self.link)
+        self.local = LocalEndpoint(self.backend, local_token(self.folder / "token"))
+        self.control = ControlSocket(self.owner, self.owner.caller)
+        self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
+
+    # --- what it looks like ----------------------------------------------------------------------------
+
+    def shape(self) -> contract.Node:
+        """This node as it lists itself."""
+        return contract.Node(
+            id=self.agents.node,
+            name=self.agents.node_name,
+            state="online",
+            since=rfc3339(self.since),
+            last_heard=rfc3339(),
+            version=__version__,
+            platform=f"{os.uname().sysname} {os.uname().machine}",
+            address=discovery.own_addresses()[0],
+            agents=len(self.agents.roster),
+            load=None,
+            disk=msgspec.convert(self._disk_room(), contract.DiskRoom),
+        )
+
+    def _disk_room(self) -> Json:
+        stats = self.disk.stats()
+        zones = stats.zones.values()
+        return {
+            "banks": len(stats.banks),
+            "live_rows": sum(zone.live for zone in zones),
+            "free_rows": sum(zone.free for zone in zones),
+        }
+
+    def _notify(self, topic: str, method: str, params: Json) -> None:
+        """A notice for whoever follows its topic, here or in the mesh."""
+        encoded = strict_json.encode(params)
+        for viewer in (*self.local.viewers, *self.control.viewers):
+            viewer.notice(topic, method, encoded)
+        self.link.send(notice={"topic": topic, "method": method, "params_json": encoded})
+
+    # --- running ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        sockets = self.config.home.socket_folder()
+        agent_socket = AgentSocket(
+            self.agents,
+            self.scrolls,
+            self.keepers,
+            url_of=lambda record: self.local.url_of(record.name),
+            project_of=self._project_of,
+            peers=self._peers,
+        )
+        await self.keepers.recover()  # first: a keeper that dials is then known
+        listening = await self.local.listen(self.config.local_port)
+        self.backend.node_changed()
+        for record in self.agents.roster:
+            self.backend.agent_changed(record.id)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self.prompts.use(lambda work: tasks.create_task(work, name="prompts-again"))
+                parts = {
+                    "agents": self.agents.run(),
+                    "keepers": self.keepers.run(),
+                    "receipts": self.receipts.run(),
+                    "roster": self.store.run(),
+                    "scrolls": self.scrolls.run(),
+                    "agent-socket": agent_socket.serve(sockets / "agents.sock", self.folder / "agent.addr"),
+                    "control": self.control.serve(sockets / "node.sock"),
+                    "link": self.link.run(),
+                    "files": self._watch_files(),
+                    "renewal": self._renew(),
+                }
+                if self.config.mdns:
+                    parts["discovery"] = self._browse()
+                for name, part in parts.items():
+                    tasks.create_task(part, name=name)
+                self._write_run_json(sockets)
+                log.info("node running name=%s boot=%d", self.agents.node_name, self.boot)
+        finally:
+            listening.close()
+            (self.folder / "run.json").unlink(missing_ok=True)
+
+    async def say_goodbye(self) -> None:
+        """Tell the hypivisor that this is no crash."""
+        self.link.say_goodbye("stop")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self.link.down.wait()
+
+    def _write_run_json(self, sockets: Path) -> None:
+        runfile.write(
+            self.folder / "run.json",
+            {
+                "pid": os.getpid(),
+                "boot": self.boot,
+                "name": self.agents.node_name,
+                "node": self.agents.node,
+                "agent_socket": str(sockets / "agents.sock"),
+                "control": str(sockets / "node.sock"),
+                "port": self.local.port,
+                "ws": f"ws://127.0.0.1:{self.local.port}/ws",
+                "started": rfc3339(self.since),
+                "linked": self.link.up,
+                "refused": self.link.refused,
+            },
+        )
+
+    # --- facts from its parts --------------------------------------------------------------------------
+
+    async def _agent_ended(self, ended: Ended) -> None:
+        """A keeper's report: written down before the keeper may forget it."""
+        agent = AgentId(ended.agent)
+        try:
+            self.agents.exited(agent, _end_detail(ended))
+        except HyperPiError:
+            return  # forgotten meanwhile
+        await self.store.saved(agent)
+
+    def _project_of(self, cwd: Path) -> str | None:
+        project = project_of(str(cwd), self.config.user_home)
+        return project.name if project else None
+
+    def _peers(self) -> list[Json]:
+        return [msgspec.to_builtins(self.agents.shape(record.id)) for record in self.agents.roster]
+
+    def _welcomed(self, node: str, name: str, mesh: str) -> None:
+        self.backend.view.mesh = mesh
+        if (node, name) != (self.agents.node, self.agents.node_name):
+            old = self.agents.node
+            self.agents.set_name(node, name)
+            if old != node:
+                self.backend.view.put(gone=[old])
+        self.backend.node_changed()
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        """Bring run.json up to date. A full disk is no reason to end: what it tells is a convenience."""
+        try:
+            self._write_run_json(self.config.home.socket_folder())
+        except OSError as exc:
+            log.warning("run.json was not written reason=%s", exc)
+
+    # --- the mesh --------------------------------------------------------------------------------------
+
+    async def _targets(self) -> Sequence[Target]:
+        """Where the hypivisor may be: as last known, then as mDNS says. Trust comes from its CA alone."""
+        member = self.membership
+        if member is None:
+            return ()
+        addresses: dict[str, None] = {}
+        for known in (*member.hypivisors, *reversed(self.heard_of)):
+            host, _, port = known.rpartition(":")
+            with suppress(HyperPiError):  # a name that does not resolve now: the next attempt asks again
+                addresses.update(dict.fromkeys(await enroll.resolve(host.strip("[]"), int(port))))
+        return [Target(address, member.identity) for address in addresses]
+
+    async def _browse(self) -> None:
+        """Hear of addresses of our own mesh's hypivisor; another mesh's is none of our business."""
+        try:
+            async for candidate in discovery.browse(discovery.HYPIVISOR_TYPE):
+                member = self.membership
+                if member is None:
+                    continue
+                fingerprint = tls.base32(tls.fingerprint(member.identity.ca_pem))
+                if candidate.properties.get("fp") != fingerprint[: len(candidate.properties.get("fp", "-"))]:
+                    continue
+                for address in candidate.addresses:
+                    self.heard_of[f"{address}:{candidate.properties.get('grpc', '31416')}"] = None
+                while len(self.heard_of) > discovery.MAX_CANDIDATES:
+                    del self.heard_of[next(iter(self.heard_of))]
+                if not self.link.up:
+                    self.link.retry_now()
+        except OSError as exc:
+            log.warning("mDNS is not possible here reason=%s", exc)
+
+    async def _watch_files(self) -> None:
+        """Take up a changed policy, and a mesh joined or left, without a restart."""
+        identity_folder = self.config.home.make("node", "identity")
+        watched = {self.folder / "node.toml", identity_folder / "mesh.json"}
+        # `up` joins the node that it has just started, so the files may have changed since they were read.
+        # This runs when the loop below waits for the first time: the watch stands by then.
+        asyncio.get_running_loop().call_soon(self._reload)
+        async for changes in awatch(
+            self.folder, identity_folder, watch_filter=lambda _, path: Path(path) in watched, recursive=False
+        ):
+            names = {Path(path).name for _, path in changes}
+            if "node.toml" in names:
+                self._reload_policy()
+            if "mesh.json" in names:
+                self._reload_membership()
+
+    def _reload(self) -> None:
+        self._reload_policy()
+        self._reload_membership()
+
+    def _reload_policy(self) -> None:
+        try:
+            self.policy = load_policy(self.folder / "node.toml", self.config.user_home)
+            log.info("policy reloaded")
+        except HyperPiError as exc:
+            log.warning("node.toml is not usable, the former policy holds reason=%s", exc)
+
+    def _reload_membership(self) -> None:
+        try:
+            self.membership = identity.load(self.folder / "identity")
+        except HyperPiError as exc:
+            log.warning("the identity is not usable, the former one holds reason=%s", exc)
+            return
+        if self.membership is None:
+            self.link.say_goodbye("leave")
+        self.link.retry_now()
+
+    async def _renew(self) -> None:
+        """A new certificate at two thirds of the old one's life, for the same key."""
+        while True:
+            member = self.membership
+            if member is not None and time.time() > member.renew_at:
+                try:
+                    self.membership = await enroll.renew(self.folder / "identity", member)
+                    log.info("certificate renewed node=%s", member.node_id)
+                except (HyperPiError, OSError) as exc:
+                    log.warning("the certificate was not renewed reason=%s", exc)
+            await asyncio.sleep(RENEW_CHECK_S)
+
+
+def _end_detail(ended: Ended) -> str:
+    """How it ended, and the last line that it said when that was not a quiet end."""
+    lines = [line.strip() for line in ended.output.splitlines() if line.strip()]
+    if ended.code == 0 or ended.stopped or not lines:
+        return ended.detail
+    return f"{ended.detail}: {lines[-1][:OUTPUT_LINE_CHARS]}"
+
+
+@asynccontextmanager
+async def opened(config: NodeConfig) -> AsyncIterator[Node]:
+    """Open everything that a node keeps on disk. Raises Conflict when another process holds the home."""
+    folder = config.home.make("node")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(held(folder / "lock", "node"))
+        if not (folder / "node.toml").exists():
+            (folder / "node.toml").write_text(default_file(), "utf-8")
+        (folder / "stopped").unlink(missing_ok=True)
+        thread = DiskThread("node-store")
+        receipts = ReceiptStore.open(folder / "scrolls.db", thread)
+        stack.callback(receipts.close)
+        store = RosterStore.open(folder / "roster.db", thread)
+        stack.callback(store.close)
+        stack.callback(thread.close)
+        disk = await stack.enter_async_context(Disk.open(folder / "disk"))
+        yield Node(config, identity.next_boot(folder), disk, receipts, store)
+
+
+async def run(config: NodeConfig, stop: asyncio.Event) -> None:
+    """Run a node until told to stop. Raises Conflict, and whatever ends one of its parts."""
+    async with opened(config) as node:
+        running = asyncio.ensure_future(node.run())
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                await running
+            await node.say_goodbye()
+        finally:
+            for task in (running, stopping):
+                task.cancel()
+            await asyncio.gather(running, stopping, return_exceptions=True)

@@ -1,0 +1,280 @@
+"""What this node answers, whoever asks: the hypivisor over the Link, or a viewer on this machine.
+
+One table from methods to what they do here. Who may call what was checked before; the node's own policy is
+checked where it matters, in `spawning`.
+"""
+
+import base64
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from hyperpi import contract, strict_json
+from hyperpi.address import AgentId, new_id
+from hyperpi.clock import rfc3339
+from hyperpi.contract import Json
+from hyperpi.errors import BadRequest, NodeUnreachable, NotFound, UnknownMethod
+from hyperpi.event import Cursor, Reset
+from hyperpi.mesh_view import MeshView
+from hyperpi.ring import Ring
+from hyperpi.roles import Caller
+from node.agents import Agents, Observer
+from node.keepers import KeeperBook
+from node.process import is_alive, wait_for_end
+from node.prompts import Prompts
+from node.scroll_desk import ScrollDesk
+from node.spawning import Spawning
+from pxldisk import Disk
+
+log = logging.getLogger(__name__)
+
+ASK_S = 5.0
+STOP_GRACE_S = 5.0
+
+Handler = Callable[[Json, Caller], Awaitable[Any]]
+
+
+class LocalFeed:
+    """One viewer's hold on an agent's ring: a `viewer.Feed`."""
+
+    def __init__(self, agent: AgentId, agents: Agents, released: Callable[["LocalFeed"], None]) -> None:
+        self.agent: str = agent
+        self.ring: Ring = agents.log_of(agent).ring
+        self.ended: Reset | None = None
+        self._agents = agents
+        self._released = released
+
+    async def snapshot(self) -> tuple[Cursor, bytes]:
+        """See viewer.Feed."""
+        return await self._agents.snapshot(AgentId(self.agent))
+
+    def release(self) -> None:
+        """See viewer.Feed."""
+        self._released(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """The parts that answer."""
+
+    agents: Agents
+    prompts: Prompts
+    scrolls: ScrollDesk
+    spawning: Spawning
+    keepers: KeeperBook
+    disk: Disk
+
+
+class Backend(Observer):
+    """A `viewer.Backend` of this node alone, and the hypivisor's counterpart for calls."""
+
+    def __init__(self, desks: Desks, node_shape: Callable[[], contract.Node]) -> None:
+        self.view = MeshView("", new_id("r", 8), {})
+        self._desks = desks
+        self._node_shape = node_shape
+        self._feeds: dict[AgentId, set[LocalFeed]] = {}
+        self._handlers: dict[str, Handler] = {
+            "agent.show": self._agent_show,
+            "agent.snapshot": self._agent_snapshot,
+            "agent.history": self._agent_history,
+            "agent.prompt": self._agent_prompt,
+            "agent.abort": self._agent_abort,
+            "agent.stop": self._agent_stop,
+            "agent.forget": self._agent_forget,
+            "agent.rename": self._agent_rename,
+            "node.folders": self._node_folders,
+            "node.spawn": self._node_spawn,
+            "scroll.send": self._scroll_send,
+            "scroll.list": self._scroll_list,
+            "scroll.get": self._scroll_get,
+            "disk.list": self._disk_list,
+            "disk.rows": self._disk_rows,
+            "disk.png": self._disk_png,
+            "disk.snapshot": self._disk_snapshot,
+        }
+
+    # --- viewer.Backend --------------------------------------------------------------------------------
+
+    async def mesh(self, caller: Caller) -> bytes:
+        """See viewer.Backend: this node and its agents."""
+        return self.view.whole_json({"name": caller.name, "role": caller.role})
+
+    async def call(self, method: str, params: Mapping[str, Any], caller: Caller) -> bytes:
+        """See viewer.Backend."""
+        handler = self._handlers.get(method)
+        if handler is None:
+            raise UnknownMethod(
+                f"a node alone does not answer {method}",
+                hint="ask the hypivisor: start one with `hyperpi up`",
+            )
+        return strict_json.encode(await handler(dict(params), caller))
+
+    async def feed(self, agent: str, cursor: Cursor | None) -> LocalFeed:
+        """See viewer.Backend."""
+        record = self._desks.agents.resolve(agent)
+        feed = LocalFeed(record.id, self._desks.agents, self._release)
+        self._feeds.setdefault(record.id, set()).add(feed)
+        return feed
+
+    def _release(self, feed: LocalFeed) -> None:
+        feeds = self._feeds.get(AgentId(feed.agent), set())
+        feeds.discard(feed)
+        if not feeds:
+            self._feeds.pop(AgentId(feed.agent), None)
+
+    # --- observer of agents ----------------------------------------------------------------------------
+
+    def agent_changed(self, agent: AgentId) -> None:
+        """See node.agents.Observer."""
+        shape = self._desks.agents.shape(agent)
+        self.view.put({}, {agent: strict_json.encode(shape)})
+
+    def agent_gone(self, agent: AgentId) -> None:
+        """See node.agents.Observer."""
+        self.view.put(gone=[agent])
+
+    def stream_reset(self, agent: AgentId, reset: Reset) -> None:
+        """See node.agents.Observer."""
+        for feed in self._feeds.pop(agent, set()):
+            feed.ended = reset
+            feed.ring.wake()
+
+    def node_changed(self) -> None:
+        """This node's own line in the roster is out of date."""
+        shape = self._node_shape()
+        self.view.put({shape.id: strict_json.encode(shape)})
+
+    # --- agents ----------------------------------------------------------------------------------------
+
+    def _agent(self, params: Json) -> AgentId:
+        return self._desks.agents.resolve(contract.params_of(contract.AgentParams, params).agent).id
+
+    async def _agent_show(self, params: Json, _caller: Caller) -> Json:
+        agent = self._agent(params)
+        record = self._desks.agents.roster.get(agent)
+        shape: Json = msgspec.to_builtins(self._desks.agents.shape(agent))
+        return {**shape, "card": {"model": record.model, "tools": record.tools, "skills": record.skills}}
+
+    async def _agent_snapshot(self, params: Json, _caller: Caller) -> Json:
+        cursor, snapshot = await self._desks.agents.snapshot(self._agent(params))
+        return {"epoch": cursor.epoch, "seq": cursor.seq, "snapshot": msgspec.Raw(snapshot)}
+
+    async def _agent_history(self, params: Json, _caller: Caller) -> Any:
+        wanted = contract.params_of(contract.History, params)
+        limit = max(1, min(wanted.limit, 500))
+        return msgspec.Raw(await self._desks.agents.history(self._agent(params), wanted.before, limit))
+
+    async def _agent_prompt(self, params: Json, caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Prompt, params)
+        return await self._desks.prompts.take(self._agent(params), wanted, caller)
+
+    async def _agent_abort(self, params: Json, _caller: Caller) -> Json:
+        await self._desks.agents.connection(self._agent(params)).call("abort", {}, ASK_S)
+        return {}
+
+    async def _agent_stop(self, params: Json, caller: Caller) -> Json:
+        """A spawned agent through its keeper, another by asking it, and by SIGTERM if it does not hear."""
+        agent = self._agent(params)
+        agents = self._desks.agents
+        record = agents.roster.get(agent)
+        if not record.live:
+            return {}
+        agents.stopping(agent, caller.name)
+        if self._desks.keepers.kept(agent) is not None:
+            await self._desks.keepers.stop(agent, STOP_GRACE_S)
+            return {}
+        try:
+            await agents.connection(agent).call("stop", {}, ASK_S)
+        except (UnknownMethod, NodeUnreachable):
+            pass
+        else:
+            if record.pid is None or await wait_for_end(record.pid, record.pid_start, STOP_GRACE_S):
+                return {}
+        if record.pid is not None and is_alive(record.pid, record.pid_start):
+            os.kill(record.pid, signal.SIGTERM)
+        return {}
+
+    async def _agent_forget(self, params: Json, _caller: Caller) -> Json:
+        self._desks.agents.forget(self._agent(params))
+        return {}
+
+    async def _agent_rename(self, params: Json, _caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Rename, params)
+        if not wanted.name.strip():
+            raise BadRequest("a name has at least one character")
+        self._desks.agents.rename(self._agent(params), wanted.name)
+        return {}
+
+    # --- folders and spawning --------------------------------------------------------------------------
+
+    async def _node_folders(self, params: Json, _caller: Caller) -> Json:
+        return await self._desks.spawning.folders(contract.params_of(contract.Folders, params))
+
+    async def _node_spawn(self, params: Json, caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Spawn, params)
+        agent = await self._desks.spawning.spawn(wanted)
+        if wanted.prompt:
+            first = contract.Prompt(agent=agent, text=wanted.prompt, id=f"first-{wanted.request_id}")
+            await self._desks.prompts.take(agent, first, caller)
+        return {"agent": agent, "address": self._desks.agents.shape(agent).address}
+
+    # --- scrolls ---------------------------------------------------------------------------------------
+
+    async def _scroll_send(self, params: Json, caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Scroll, params)
+        return await self._desks.scrolls.send_from_person(caller, wanted)
+
+    async def _scroll_list(self, params: Json, _caller: Caller) -> Json:
+        wanted = contract.params_of(contract.ScrollList, params)
+        return {"scrolls": self._desks.scrolls.list(wanted), "complete": True}
+
+    async def _scroll_get(self, params: Json, _caller: Caller) -> Json:
+        return self._desks.scrolls.get(contract.params_of(contract.ScrollGet, params).scroll_id)
+
+    # --- the disk --------------------------------------------------------------------------------------
+
+    async def _disk_list(self, _params: Json, _caller: Caller) -> Json:
+        disk = self._desks.disk
+        stats = disk.stats()
+        zones = [
+            {"name": name, "first": zone.first, "last": zone.last, **msgspec.to_builtins(stats.zones[name])}
+            for name, zone in disk.zones.items()
+        ]
+        banks = [
+            {
+                "bank": bank,
+                "name": f"{bank}.png",
+                "width": stats.width,
+                "height": stats.height,
+                "zones": zones,
+            }
+            for bank in stats.banks
+        ]
+        return {"banks": banks, "max_banks": stats.max_banks, "failed": stats.failed}
+
+    def _bank(self, params: Json) -> contract.Disk:
+        wanted = contract.params_of(contract.Disk, params)
+        if wanted.bank not in self._desks.disk.stats().banks:
+            raise NotFound(f"there is no {wanted.bank}.png here", hint="`hyperpi disk info` lists the banks")
+        return wanted
+
+    async def _disk_rows(self, params: Json, _caller: Caller) -> Json:
+        wanted = self._bank(params)
+        rows = self._desks.disk.rows(wanted.bank, wanted.first or 0, wanted.last)
+        return {
+            "bank": wanted.bank,
+            "rows": [{**msgspec.to_builtins(row), "at": rfc3339(row.at) if row.at else None} for row in rows],
+        }
+
+    async def _disk_png(self, params: Json, _caller: Caller) -> Json:
+        png = self._desks.disk.png(self._bank(params).bank)
+        return {"png": base64.b64encode(png).decode()}
+
+    async def _disk_snapshot(self, _params: Json, _caller: Caller) -> Json:
+        paths = await self._desks.disk.snapshot()
+        return {"snapshots": [str(path) for path in paths]}

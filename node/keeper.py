@@ -1,0 +1,65 @@
+"""The keeper: holds one spawned agent's pipes, so that the agent outlives the node.
+
+Runs as `python -I -S keeper.py SPEC`, where SPEC is the file that node/spawn.py wrote, with the child's
+environment as its own and the child's folder as an open descriptor. It starts the child, always drains it,
+dials the node again and again, ends the child's whole tree when told to, and reports the end: to the node,
+or, when there is none, in the file `<agent>.exit.json` beside SPEC. What the agent does it does not know.
+
+Only this entry is compiled at each start; the rest is imported, and so cached.
+"""
+
+import contextlib
+import json
+import os
+import sys
+
+if __name__ == "__main__":  # -I leaves out the folder that holds `node`; at the end it can hide nothing
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from node.keeping.keeper import Keeper, complain
+from node.keeping.lines import Json, line_of, save
+from node.keeping.processes import process_at
+
+
+def start(spec_path: str) -> Keeper | None:
+    """Start the child as SPEC says, in the folder that is open already; None if the system refuses."""
+    with open(spec_path, encoding="utf-8") as file:
+        spec: Json = json.load(file)
+    folder = spec["cwd_fd"]
+    assert isinstance(folder, int)
+    try:
+        os.fchdir(folder)
+        os.close(folder)
+        keeper = Keeper(spec_path, spec)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            os.unlink(spec_path)
+        say({"error": exc.strerror or str(exc), "errno": exc.errno})
+        return None
+    os.chdir("/")  # hold no disk that somebody wants to unmount
+    own = process_at(os.getpid())
+    known: Json = {
+        "pid": keeper.child.process.pid,
+        "pid_start": keeper.child.start,
+        "keeper_pid": os.getpid(),
+        "keeper_start": own.start if own else "",
+    }
+    try:
+        save(spec_path, spec | known)
+    except OSError as exc:
+        complain(f"cannot write {spec_path}: {exc}")
+    say(known)
+    return keeper
+
+
+def say(message: Json) -> None:
+    """The one line that node/spawn.py waits for; it may have gone meanwhile."""
+    with contextlib.suppress(OSError):
+        os.write(1, line_of(message))
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+if __name__ == "__main__" and (keeper := start(sys.argv[1])):
+    keeper.run()

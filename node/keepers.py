@@ -1,0 +1,403 @@
+"""The node's view of its keepers: who is kept, by which process, over which connection, and how it ended.
+
+A keeper outlives the node, so all that matters stands in files, `<agent>.json` and `<agent>.exit.json`: a
+node that starts reads them, adopts what lives and reports what has ended meanwhile. It knows nothing of
+sockets: the edge passes in what keepers say.
+"""
+
+import asyncio
+import base64
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from hyperpi.errors import BadRequest, Conflict, HyperPiError, NodeUnreachable, NotFound
+from hyperpi.rpc import Caller
+from node.process import ExitWatch, end_tree, process_start
+from node.spawn import AGENT_ID, START_S, Spawned
+
+log = logging.getLogger(__name__)
+
+CALL_S = 5.0  # a keeper answers in a millisecond; one that does not is suspended or gone
+REDIAL_S = 3.0  # a keeper without a connection dials again within this: some times its own MAX_REDIAL_S
+ORPHAN_S = 2.0  # a child whose keeper was killed sees its stdin end, and gets this long to end itself
+RETRY_S = 5.0  # before an end that could not be written down is offered again
+MAX_ENDED = 1_000  # ends remembered, to know a repeated report
+
+Why = Literal["exited", "keeper_lost", "never_started"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A spawned agent that has not ended, as far as is known, and the keeper that holds it."""
+
+    agent: str
+    instance: str
+    kind: str
+    cwd: str
+    pid: int
+    pid_start: str
+    keeper_pid: int
+    keeper_start: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a spawned agent ended. Also the params of keeper.exited, and what an exit file holds."""
+
+    agent: str
+    instance: str
+    kind: str
+    pid: int | None = None
+    code: int | None = None  # exit code, or
+    signal: str | None = None  # e.g. "SIGKILL"; neither is known when the keeper was lost
+    output: str = ""  # the last of it, at most 64 KiB
+    stopped: bool = False  # by order of a node
+    at: float | None = None  # Unix seconds; None: found out now
+    why: Why = "exited"
+
+    @property
+    def detail(self) -> str:
+        """The end in a few words, for a person."""
+        if self.why == "keeper_lost":
+            return "its keeper was killed"
+        if self.why == "never_started":
+            return "it never started"
+        how = f"killed by {self.signal}" if self.signal else f"exit code {self.code}"
+        return f"stopped ({how})" if self.stopped else how
+
+
+@dataclass(frozen=True, slots=True)
+class Unstarted:
+    """A keeper's file without processes: its node died in the middle of a start, or a moment ago."""
+
+    agent: str
+    instance: str = ""
+    kind: str = ""
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Params of keeper.register."""
+
+    agent: str
+    instance: str
+    kind: str
+    pid: int
+    pid_start: str
+    keeper_pid: int
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+def leftovers(folder: Path) -> list[Kept | Ended | Unstarted]:
+    """What keepers and an earlier node have left in the keepers folder, one for each agent. Blocks."""
+    names = {path.name.removesuffix(".json").removesuffix(".exit") for path in folder.glob("*.json")}
+    found = (_leftover(folder, agent) for agent in sorted(names) if AGENT_ID.fullmatch(agent))
+    return [left for left in found if left is not None]
+
+
+def _leftover(folder: Path, agent: str) -> Kept | Ended | Unstarted | None:
+    if (ended := read_end(folder, agent)) is not None:
+        return ended
+    path = folder / f"{agent}.json"
+    try:
+        age_s = max(0.0, time.time() - path.stat().st_mtime)
+    except FileNotFoundError:
+        return None  # its keeper ended in this very moment, and somebody has taken the report
+    kept = _read(path, Kept)
+    return kept or replace(_read(path, Unstarted) or Unstarted(agent), agent=agent, age_s=age_s)
+
+
+def read_end(folder: Path, agent: str) -> Ended | None:
+    """The report that a keeper has left for a node, if there is one."""
+    return _read(folder / f"{agent}.exit.json", Ended)
+
+
+def _read(path: Path, shape: type[T]) -> T | None:
+    """None for what is missing or not of this shape: a start that was cut short leaves such files."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=shape)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def forget(folder: Path, agent: str) -> None:
+    """Remove an agent's files: its end is known. What cannot be removed is offered to the next node.
+
+    The report goes last: without it the agent would look as if its keeper had been lost.
+    """
+    for name in (f"{agent}.json.tmp", f"{agent}.json", f"{agent}.exit.json.tmp", f"{agent}.exit.json"):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("a keeper's file stays agent=%s error=%s", agent, exc.strerror)
+
+
+# --- the book ---------------------------------------------------------------------------------------
+
+
+class KeeperBook:
+    """All spawned agents of this node and their keepers.
+
+    `on_end(ended)` is awaited for every agent that has ended, one at a time. It must have written the end
+    down when it returns, since then nobody else knows it any more; if it raises, the end is offered again.
+    After a crash of the node the same end may come twice.
+    """
+
+    def __init__(self, folder: Path, on_end: Callable[[Ended], Awaitable[None]]) -> None:
+        self._folder = folder
+        self._on_end = on_end
+        self._kept: dict[str, Kept] = {}
+        self._connections: dict[str, Caller] = {}
+        self._watches: dict[int, ExitWatch] = {}  # by the keeper's pid
+        # Of whom only run() still has to take care; at most one entry a keeper.
+        self._gone: asyncio.Queue[Kept | Ended | Unstarted] = asyncio.Queue()
+        self._recovered = False
+        self._ended: dict[str, None] = {}  # agents, oldest first
+        self._ending = asyncio.Lock()
+        self._connected = asyncio.Condition()
+
+    async def recover(self) -> None:
+        """Adopt what an earlier node has left. Before this the book knows only what keepers say."""
+        self._recovered = True
+        for left in await asyncio.to_thread(leftovers, self._folder):
+            if isinstance(left, Kept):
+                self._adopt(left)
+            else:
+                self._gone.put_nowait(left)
+
+    async def run(self) -> None:
+        """Bury what ends without a word, until cancelled; `recover` first, if nobody has."""
+        try:
+            if not self._recovered:
+                await self.recover()
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    gone = await self._gone.get()
+                    work = self._bury(gone) if isinstance(gone, Kept) else self._settle(gone)
+                    tasks.create_task(work, name=f"bury-{gone.agent}")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop watching. Keepers and their agents go on."""
+        for watch in self._watches.values():
+            watch.close()
+        self._watches.clear()
+
+    def living(self) -> tuple[Kept, ...]:
+        """The spawned agents that have not ended, as far as is known."""
+        return tuple(self._kept.values())
+
+    def kept(self, agent: str) -> Kept | None:
+        """What is known of one of them; None for agents that have ended or are not ours."""
+        return self._kept.get(agent)
+
+    def is_connected(self, agent: str) -> bool:
+        """Whether its keeper is on the line."""
+        return agent in self._connections
+
+    # what keepers say
+
+    def started(self, spawned: Spawned) -> None:
+        """An agent was started: watch its keeper from now on."""
+        self._adopt(
+            Kept(
+                agent=spawned.agent,
+                instance=spawned.instance,
+                kind=spawned.kind,
+                cwd=spawned.cwd,
+                pid=spawned.pid,
+                pid_start=spawned.pid_start,
+                keeper_pid=spawned.keeper_pid,
+                keeper_start=spawned.keeper_start,
+            )
+        )
+
+    async def registered(
+        self, params: Mapping[str, object], connection: Caller, peer_pid: int | None = None
+    ) -> dict[str, object]:
+        """keeper.register. The answer; raises BadRequest, NotFound or Conflict, and the keeper comes back.
+
+        `peer_pid` is the caller's pid as the kernel knows it: only its keeper may speak for an agent.
+        """
+        said = _convert(params, Registration)
+        kept = await self._known(said)
+        if kept.instance != said.instance or kept.keeper_pid != said.keeper_pid:
+            raise Conflict(f"agent {said.agent} has another keeper")
+        _check_peer(kept, peer_pid)
+        self._adopt(kept)
+        async with self._connected:
+            self._connections[said.agent] = connection
+            self._connected.notify_all()
+        return {}
+
+    async def exited(self, params: Mapping[str, object], peer_pid: int | None = None) -> dict[str, object]:
+        """keeper.exited. The answer, once the end is written down; a repeated report is only answered."""
+        ended = replace(_convert(params, Ended), why="exited")
+        kept = self._kept.get(ended.agent)
+        if kept is None and ended.agent not in self._ended:
+            _check_id(ended.agent)
+            kept = await asyncio.to_thread(_read, self._folder / f"{ended.agent}.json", Kept)
+        if kept is None:
+            return {}  # known already, perhaps from the file
+        if kept.instance != ended.instance:
+            raise Conflict(f"agent {ended.agent} has another keeper")
+        _check_peer(kept, peer_pid)
+        await self._end(ended)
+        return {}
+
+    def disconnected(self, connection: Caller) -> None:
+        """A connection has ended; its keeper dials again, or its own end is noticed."""
+        for agent in [agent for agent, held in self._connections.items() if held is connection]:
+            del self._connections[agent]
+
+    # what the node wants of them
+
+    async def stop(self, agent: str, grace_s: float) -> None:
+        """Have an agent's whole tree ended; returns when that is under way, `on_end` tells the rest.
+
+        Its stdin is closed at once; what still runs after the grace is ended by force. Raises NotFound.
+        """
+        kept = self._living(agent)
+        try:
+            connection = await self._connection(agent)
+            await connection.call("stop", {"grace_s": grace_s}, CALL_S)
+        except HyperPiError as exc:
+            # Its keeper is suspended, or dials another node. Its child can be ended all the same.
+            log.warning("a keeper does not take orders agent=%s error=%s", agent, exc)
+            await end_tree(kept.pid, kept.pid_start, 0, grace_s)
+
+    async def send_input(self, agent: str, chunk: bytes) -> None:
+        """Hand bytes to an agent's stdin. Raises NotFound, NodeUnreachable, Overloaded (it does not read)."""
+        self._living(agent)
+        connection = await self._connection(agent)
+        await connection.call("input", {"data": base64.b64encode(chunk).decode()}, CALL_S)
+
+    # inside
+
+    def _living(self, agent: str) -> Kept:
+        try:
+            return self._kept[agent]
+        except KeyError:
+            raise NotFound(f"no spawned agent {agent} runs here") from None
+
+    async def _connection(self, agent: str) -> Caller:
+        """Its keeper's connection; a keeper that is dialling is waited for."""
+        try:
+            async with asyncio.timeout(REDIAL_S), self._connected:
+                await self._connected.wait_for(lambda: agent in self._connections)
+                return self._connections[agent]
+        except TimeoutError:
+            raise NodeUnreachable(f"the keeper of agent {agent} is not connected") from None
+
+    async def _known(self, said: Registration) -> Kept:
+        """What we know ourselves of the agent that a keeper speaks of."""
+        if (kept := self._kept.get(said.agent)) is not None:
+            return kept
+        _check_id(said.agent)
+        path = self._folder / f"{said.agent}.json"
+        if (kept := await asyncio.to_thread(_read, path, Kept)) is not None:
+            return kept
+        spec = await asyncio.to_thread(_read, path, Unstarted)
+        if spec is None or said.agent in self._ended:
+            raise NotFound("no such agent was started here")
+        # The disk was full when the keeper wanted to note its processes, so its word has to do.
+        start = process_start(said.keeper_pid) or ""
+        return Kept(
+            said.agent, spec.instance, spec.kind, "", said.pid, said.pid_start, said.keeper_pid, start
+        )
+
+    def _adopt(self, kept: Kept) -> None:
+        if kept.agent not in self._ended:
+            self._kept[kept.agent] = kept
+        if kept.keeper_pid not in self._watches:
+            watch = ExitWatch(kept.keeper_pid, kept.keeper_start)
+            self._watches[kept.keeper_pid] = watch
+            watch.start(lambda: self._on_keeper_gone(kept))
+
+    def _on_keeper_gone(self, kept: Kept) -> None:
+        self._watches.pop(kept.keeper_pid, None)
+        # If this node started it, it is our child and a zombie until now.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(kept.keeper_pid, os.WNOHANG)
+        self._gone.put_nowait(kept)
+
+    async def _bury(self, kept: Kept) -> None:
+        """A keeper has ended: normally because its agent has and we know; else find out how."""
+        if kept.agent in self._ended:
+            return
+        left = await asyncio.to_thread(_leftover, self._folder, kept.agent)
+        if left is None:  # an earlier node has taken the report, and then the keeper removed its files
+            self._note_end(kept.agent)
+            return
+        ended = left if isinstance(left, Ended) else None
+        if ended is None:
+            log.warning("a keeper was lost agent=%s keeper=%d", kept.agent, kept.keeper_pid)
+            # The child saw its stdin end; one that does not care is ended, as nobody holds it any more.
+            await end_tree(kept.pid, kept.pid_start, ORPHAN_S, ORPHAN_S)
+            ended = Ended(kept.agent, kept.instance, kept.kind, kept.pid, why="keeper_lost")
+        await self._settle(ended)
+
+    async def _settle(self, left: Ended | Unstarted) -> None:
+        """Report an end that no keeper will report, as often as it takes."""
+        if isinstance(left, Unstarted):
+            await asyncio.sleep(max(0.0, START_S - left.age_s))  # its keeper may still be starting
+            again = await asyncio.to_thread(_leftover, self._folder, left.agent)
+            if isinstance(again, Kept):
+                self._adopt(again)
+            if not isinstance(again, Unstarted):
+                return
+            left = Ended(left.agent, left.instance, left.kind, why="never_started")
+        while True:
+            try:
+                await self._end(left)
+                break
+            except Exception:  # whatever kept it from being written down must not lose the end
+                log.exception("an agent's end could not be taken agent=%s", left.agent)
+                await asyncio.sleep(RETRY_S)
+        await asyncio.to_thread(forget, self._folder, left.agent)
+
+    async def _end(self, ended: Ended) -> None:
+        async with self._ending:
+            if ended.agent in self._ended:
+                return
+            await self._on_end(ended)
+            self._note_end(ended.agent)
+            log.info("spawned agent ended agent=%s detail=%s", ended.agent, ended.detail)
+
+    def _note_end(self, agent: str) -> None:
+        self._ended[agent] = None
+        while len(self._ended) > MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
+        self._kept.pop(agent, None)
+        self._connections.pop(agent, None)
+
+
+def _check_id(agent: str) -> None:
+    if not AGENT_ID.fullmatch(agent):
+        raise BadRequest("that is no agent's id")
+
+
+def _check_peer(kept: Kept, peer_pid: int | None) -> None:
+    if peer_pid is not None and peer_pid != kept.keeper_pid:
+        raise Conflict(f"process {peer_pid} is not the keeper of agent {kept.agent}")
+
+
+def _convert(params: Mapping[str, object], shape: type[T]) -> T:
+    try:
+        return msgspec.convert(params, shape)
+    except msgspec.ValidationError as exc:
+        raise BadRequest(str(exc)) from None

@@ -1,0 +1,169 @@
+"""The program that a keeper holds, and its pipes."""
+
+import json
+import os
+import selectors
+import subprocess
+
+from node.keeping.lines import MAX_LINE_BYTES, Json, line_of
+from node.keeping.processes import process_at
+
+CHUNK_BYTES = 64 << 10  # a pipe's size
+TAIL_BYTES = 64 << 10  # of output kept for the report
+MAX_DIALOG_BYTES = 256 << 10  # longer lines of pi's protocol are no questions to a person
+MAX_INPUT_BYTES = 1 << 20  # to the child; more means that it does not read
+
+# Requests of pi's that need no answer; any other one is a dialog.
+NO_DIALOGS = frozenset({"notify", "setStatus", "setWidget", "setTitle", "set_editor_text"})
+
+
+class Tail:
+    """The last TAIL_BYTES of what was added."""
+
+    def __init__(self) -> None:
+        self.kept = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        self.kept += chunk
+        if len(self.kept) > 2 * TAIL_BYTES:  # not each time: moving 64 KiB for every line adds up
+            del self.kept[:-TAIL_BYTES]
+
+    def text(self) -> str:
+        return self.kept[-TAIL_BYTES:].decode("utf-8", "replace")
+
+
+class PiOutput:
+    """pi's protocol, one JSON object a line: finds its dialogs, and passes on lines that are not protocol."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self.skipping = False  # within a line too long to be of interest
+
+    def feed(self, chunk: bytes) -> tuple[list[bytes], bytes]:
+        """(answers for pi's stdin, text for a person)"""
+        *lines, rest = (self.rest + chunk).split(b"\n")
+        if self.skipping and lines:
+            del lines[0]
+            self.skipping = False
+        if len(rest) > MAX_DIALOG_BYTES:
+            self.skipping = True
+        self.rest = b"" if self.skipping else rest
+        answers = [answer for line in lines if (answer := self.answer(line))]
+        return answers, b"".join(line + b"\n" for line in lines if not line.startswith(b"{"))
+
+    def answer(self, line: bytes) -> bytes | None:
+        """Nobody sits in front of a headless pi: a dialog is cancelled, or it would block it for ever."""
+        if b"extension_ui_request" not in line:
+            return None
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(request, dict) or request.get("type") != "extension_ui_request":
+            return None
+        if request.get("method") in NO_DIALOGS or "id" not in request:
+            return None
+        return line_of({"type": "extension_ui_response", "id": request["id"], "cancelled": True})
+
+
+class Child:
+    """The program and its pipes. Its output is always drained, whoever listens."""
+
+    def __init__(self, spec: Json, selector: selectors.BaseSelector) -> None:
+        argv, names = spec["argv"], spec["env_names"]
+        assert isinstance(argv, list)
+        assert isinstance(names, list)
+        self.selector = selector
+        self.pi = PiOutput() if spec["stdout"] == "pi-rpc" else None
+        self.tail = Tail()
+        self.unwritten = bytearray()
+        self.stdin_ends = False  # once all is written
+        # Python may have added variables of its own to the environment that we were given for the child.
+        environment = {name: os.environ[name] for name in names if name in os.environ}
+        self.process = subprocess.Popen(
+            argv,
+            executable=str(spec["program"]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=environment,
+            start_new_session=True,
+        )
+        pipes = [pipe for pipe in (self.process.stdin, self.process.stdout, self.process.stderr) if pipe]
+        self.stdin: int | None = pipes[0].fileno()
+        self.stdout = pipes[1].fileno()
+        self.outputs = [self.stdout, pipes[2].fileno()]
+        for fd in (self.stdin, *self.outputs):
+            os.set_blocking(fd, False)
+        for fd in self.outputs:
+            selector.register(fd, selectors.EVENT_READ, lambda _, fd=fd: self.read(fd))
+        found = process_at(self.process.pid)
+        self.start = found.start if found else ""
+
+    def read(self, fd: int) -> bool:
+        """Take one chunk; whether there may be more."""
+        try:
+            chunk = os.read(fd, CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self.selector.unregister(fd)
+            self.outputs.remove(fd)
+            return False
+        if self.pi is not None and fd == self.stdout:
+            answers, chunk = self.pi.feed(chunk)
+            for answer in answers:
+                self.write(answer)
+        self.tail.add(chunk)
+        return True
+
+    def drain(self) -> None:
+        """After the end: what the child itself wrote is in the pipes, whoever else still holds them."""
+        for fd in list(self.outputs):
+            for _ in range(MAX_LINE_BYTES // CHUNK_BYTES):  # no pipe is larger than 1 MiB
+                if not self.read(fd):
+                    break
+
+    def write(self, data: bytes) -> bool:
+        """Hand bytes to the child's stdin; False when it is closed, or the child does not read."""
+        if self.stdin is None or self.stdin_ends or len(self.unwritten) + len(data) > MAX_INPUT_BYTES:
+            return False
+        idle = not self.unwritten
+        self.unwritten += data
+        if idle:
+            self.selector.register(self.stdin, selectors.EVENT_WRITE, self.on_writable)
+        return True
+
+    def on_writable(self, _events: int) -> None:
+        if self.stdin is None:
+            return
+        try:
+            del self.unwritten[: os.write(self.stdin, self.unwritten[:CHUNK_BYTES])]
+        except BlockingIOError:
+            return
+        except OSError:  # the child has closed its stdin
+            self.close_stdin()
+            return
+        if not self.unwritten:
+            self.selector.unregister(self.stdin)
+            if self.stdin_ends:
+                self.close_stdin()
+
+    def end_stdin(self) -> None:
+        """The orderly way to end a headless agent: it reads what was written, then the end."""
+        self.stdin_ends = True
+        if not self.unwritten:
+            self.close_stdin()
+
+    def close_stdin(self) -> None:
+        if self.stdin is None:
+            return
+        if self.unwritten:
+            self.selector.unregister(self.stdin)
+        self.unwritten.clear()
+        self.stdin = None
+        assert self.process.stdin
+        self.process.stdin.close()

@@ -1,0 +1,272 @@
+"""One child, one node, one loop."""
+
+import binascii
+import contextlib
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+
+from node.keeping.child import Child
+from node.keeping.lines import Json, save
+from node.keeping.link import Failed, NodeLink
+from node.keeping.tree import Tree
+
+FIRST_REDIAL_S, MAX_REDIAL_S = 0.1, 1.0  # how long an agent may be missing after a node's restart
+STABLE_S = 5.0  # a connection that lived this long was a good one
+ANSWER_S = 10.0  # a node that is slower than this hangs: dial again
+LINGER_S = 30.0  # how long a finished keeper waits for a node to take its report
+TERM_S = 2.0  # between SIGTERM and SIGKILL
+SWEEP_S = 0.05  # between looks at what is left of the tree
+MAX_SWEEPS = 100  # of these after SIGKILL; what is left then, only the kernel could end
+SHUTDOWN_GRACE_S = 5.0  # when the keeper itself is told to end: the machine is going down,
+SHUTDOWN_LINGER_S = 1.0  # and waits for nobody
+MAX_GRACE_S = 600.0
+
+
+class Keeper:
+    """One child, one node, one loop."""
+
+    def __init__(self, spec_path: str, spec: Json) -> None:
+        self.spec_path = spec_path
+        self.exit_path = spec_path.removesuffix(".json") + ".exit.json"
+        self.spec = spec
+        self.selector = selectors.DefaultSelector()
+        self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
+        self.woken = self.catch_signals()
+        self.node = NodeLink(str(spec["address_file"]), self.selector, self.serve, self.on_lost)
+        self.child = Child(spec, self.selector)
+        self.tree = Tree(self.child.process.pid, self.child.start)
+        self.redial_s = FIRST_REDIAL_S
+        self.dialled_at = 0.0
+        self.stopping = False  # told to end the child
+        self.terminated = False  # the tree has got SIGTERM
+        self.linger_s = LINGER_S
+        self.report: Json | None = None  # once the child has ended
+        self.saved = False  # the report is on the disk
+        self.taken = False  # a node has the report
+        self.swept = False  # nothing is left of the tree
+        self.lingered = False  # no node came for the report
+        self.sweeps = 0
+
+    def run(self) -> None:
+        """Until the child has ended and somebody knows, or has waited long enough."""
+        self.dial()
+        while not (self.swept and (self.taken or self.lingered)):
+            for key, events in self.selector.select(self.wait_s()):
+                if key.fd in self.selector.get_map():  # else an earlier one of this round closed it
+                    key.data(events)
+            self.run_timers()
+
+    # timers
+
+    def after(self, name: str, delay_s: float, act: Callable[[], None]) -> None:
+        self.timers[name] = (time.monotonic() + delay_s, act)
+
+    def wait_s(self) -> float | None:
+        if not self.timers:
+            return None
+        return max(0.0, min(at for at, _ in self.timers.values()) - time.monotonic())
+
+    def run_timers(self) -> None:
+        now = time.monotonic()
+        for name in [name for name, (at, _) in self.timers.items() if at <= now]:
+            if name in self.timers:
+                self.timers.pop(name)[1]()
+
+    # signals
+
+    def catch_signals(self) -> int:
+        """Signals become bytes in a pipe. Handlers, not SIG_IGN: a child would inherit that."""
+        woken, wake = os.pipe()
+        os.set_blocking(woken, False)
+        os.set_blocking(wake, False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        self.selector.register(woken, selectors.EVENT_READ, self.on_signal)
+        return woken
+
+    def on_signal(self, _events: int) -> None:
+        caught = os.read(self.woken, 4096)
+        if signal.SIGTERM in caught:
+            self.linger_s = SHUTDOWN_LINGER_S
+            self.stop(SHUTDOWN_GRACE_S)
+            if "linger" in self.timers:
+                self.after("linger", self.linger_s, self.on_lingered)
+        if self.report is None and self.child.process.poll() is not None:
+            self.on_exit()
+
+    # the node
+
+    def dial(self) -> None:
+        self.dialled_at = time.monotonic()
+        if not self.node.dial():
+            self.redial()
+        elif self.report is not None:
+            self.send_report()
+        else:
+            names = ("agent", "instance", "kind")
+            params = {name: self.spec[name] for name in names}
+            params |= {
+                "pid": self.child.process.pid,
+                "pid_start": self.child.start,
+                "keeper_pid": os.getpid(),
+            }
+            self.ask("keeper.register", params, self.on_registered)
+
+    def redial(self) -> None:
+        """Exponential, with jitter: many keepers must not come back in step."""
+        self.timers.pop("answer", None)
+        jitter = 0.5 + int.from_bytes(os.urandom(2)) / (2 << 16)
+        self.after("dial", self.redial_s * jitter, self.dial)
+        self.redial_s = min(2 * self.redial_s, MAX_REDIAL_S)
+
+    def on_lost(self) -> None:
+        if time.monotonic() - self.dialled_at > STABLE_S:
+            self.redial_s = FIRST_REDIAL_S
+        self.redial()
+
+    def ask(self, method: str, params: Json, answered: Callable[[Json | None], None]) -> None:
+        self.after("answer", ANSWER_S, self.node.drop)
+        self.node.call(method, params, answered)
+
+    def on_registered(self, result: Json | None) -> None:
+        self.timers.pop("answer", None)
+        if result is None:  # it does not know us (yet): come back later, the agent goes on
+            self.node.drop()
+
+    def serve(self, method: str, params: Json) -> Json:
+        """What the node may ask. Raises Failed."""
+        if method == "ping":
+            return {}
+        if method == "stop":
+            grace_s = params.get("grace_s", SHUTDOWN_GRACE_S)
+            if not isinstance(grace_s, int | float) or not 0 <= grace_s <= MAX_GRACE_S:
+                raise Failed(-32602, f"grace_s must be seconds from 0 to {MAX_GRACE_S:g}")
+            self.stop(float(grace_s))
+            return {}
+        if method == "input":
+            return self.input(params.get("data"))
+        raise Failed(-32601, f"a keeper has no method {method}")
+
+    def input(self, data: object) -> Json:
+        try:
+            raw = binascii.a2b_base64(str(data), strict_mode=True)
+        except ValueError:
+            raise Failed(-32602, "data must be base64") from None
+        if not self.child.write(raw):
+            raise Failed(-32029, "the agent does not read its input")
+        return {}
+
+    # stopping
+
+    def stop(self, grace_s: float) -> None:
+        """Close stdin; after the grace SIGTERM to the whole tree, then SIGKILL. Repeated: it only hurries."""
+        if self.report is not None or self.terminated:
+            return
+        if self.stopping:
+            grace_s = min(grace_s, self.timers["end"][0] - time.monotonic())
+        else:
+            self.stopping = True
+            self.tree.look(self.node.peer_pid())  # now: whose parents have ended is not to be told any more
+            self.child.end_stdin()
+        self.after("end", grace_s, self.terminate)
+
+    def terminate(self) -> None:
+        self.terminated = True
+        self.tree.look(self.node.peer_pid())
+        self.tree.send(signal.SIGTERM)
+        self.after("end", TERM_S, self.kill)
+
+    def kill(self) -> None:
+        """Again and again, since members may still start others; rarely, once it does not seem to help."""
+        self.tree.look(self.node.peer_pid())
+        self.tree.send(signal.SIGKILL)
+        self.sweeps += 1
+        self.after("end", SWEEP_S if self.sweeps < MAX_SWEEPS else LINGER_S, self.kill)
+
+    def sweep(self) -> None:
+        """After the child's end: wait until nothing is left of its tree."""
+        self.tree.look(self.node.peer_pid())
+        if self.tree.known and self.sweeps < MAX_SWEEPS:
+            self.after("sweep", SWEEP_S, self.sweep)
+            return
+        self.timers.pop("end", None)
+        self.swept = True
+        if self.stopping:
+            self.finish()
+
+    # the end
+
+    def on_exit(self) -> None:
+        code = self.child.process.returncode
+        self.child.close_stdin()
+        self.child.drain()
+        self.report = {
+            "agent": self.spec["agent"],
+            "instance": self.spec["instance"],
+            "kind": self.spec["kind"],
+            "pid": self.child.process.pid,
+            "code": code if code >= 0 else None,
+            "signal": signal_name(-code) if code < 0 else None,
+            "stopped": self.stopping,
+            "at": time.time(),
+            "output": self.child.tail.text(),
+        }
+        self.save_report()
+        self.terminate()
+        self.sweep()
+        if not self.stopping:  # a stop has ended only when all of the tree has
+            self.finish()
+
+    def finish(self) -> None:
+        """Tell the node of the end, or wait for one."""
+        self.after("linger", self.linger_s, self.on_lingered)
+        if self.node.socket is not None:
+            self.send_report()
+
+    def save_report(self) -> None:
+        assert self.report is not None
+        try:
+            save(self.exit_path, self.report)
+            self.saved = True
+        except OSError as exc:
+            complain(f"cannot write {self.exit_path}: {exc}")
+
+    def send_report(self) -> None:
+        if self.report is not None and not self.taken and "linger" in self.timers:
+            self.ask("keeper.exited", self.report, self.on_report_answered)
+
+    def on_report_answered(self, result: Json | None) -> None:
+        self.timers.pop("answer", None)
+        if result is None:
+            self.node.drop()
+            return
+        self.taken = True
+        for path in (self.spec_path, self.exit_path):  # in this order it never looks as if we had been lost
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def on_lingered(self) -> None:
+        """The report is on the disk for the next node. If it is not, it must not be lost with us."""
+        if not self.saved:
+            self.save_report()
+        if self.saved:
+            self.lingered = True
+        else:
+            self.after("linger", LINGER_S, self.on_lingered)
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def complain(text: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"keeper {os.getpid()}: {text}\n".encode("utf-8", "replace"))

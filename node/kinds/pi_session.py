@@ -1,0 +1,160 @@
+"""A pi's conversation from its session file, once pi itself can no longer be asked.
+
+The file is JSON lines: a header, then entries that form a tree by parentId; the conversation is the way from
+the last entry back to the root. The entries are those that pi-socket makes of it while pi lives
+(translate.ts): what is bookkeeping is left out, what is not understood is a note.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hyperpi.contract import Json
+from node.roster import AgentRecord
+
+MAX_BLOCK_CHARS = 64 << 10  # the bound that pi-socket keeps too
+MAX_ANSWER_BYTES = 700 << 10  # of one page, below the frame limit of 1 MiB
+
+SUMMARIES = {
+    "compaction": "Compacted. What was kept of the earlier conversation:\n",
+    "branch_summary": "Summary of the branch that was left:\n",
+}
+HIDDEN = frozenset(
+    {
+        "model_change",
+        "thinking_level_change",
+        "label",
+        "session_info",
+        "custom",
+        "usage",
+        "context_edit",
+    }
+)
+
+
+class SessionFiles:
+    """See node.agents.History."""
+
+    async def entries(
+        self, record: AgentRecord, before: str | None, limit: int
+    ) -> tuple[list[Json], bool] | None:
+        """Entries oldest first and whether older ones exist; None when nothing was kept."""
+        file = record.session.file if record.session else None
+        if record.kind != "pi" or not file:
+            return None
+        return await asyncio.to_thread(read_page, Path(file), before, limit)
+
+
+def read_page(path: Path, before: str | None, limit: int) -> tuple[list[Json], bool] | None:
+    """The last `limit` entries (before an entry's id) of a session file, within MAX_ANSWER_BYTES. Blocks."""
+    try:
+        branch = read_branch(path)
+    except OSError:
+        return None
+    entries = [entry for raw in branch if (entry := entry_of(raw)) is not None]
+    if before is not None:
+        ids = [entry["id"] for entry in entries]
+        entries = entries[: ids.index(before)] if before in ids else []
+    page: list[Json] = []
+    size = 0
+    for entry in reversed(entries):
+        size += len(json.dumps(entry))
+        if page and (len(page) >= limit or size > MAX_ANSWER_BYTES):
+            break
+        page.append(entry)
+    return page[::-1], len(page) < len(entries)
+
+
+def read_branch(path: Path) -> list[Mapping[str, Any]]:
+    """The raw entries from the root to the last one written. Raises OSError."""
+    by_id: dict[str, Mapping[str, Any]] = {}
+    last: Mapping[str, Any] | None = None
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                raw: Any = json.loads(line)
+            except ValueError:
+                continue  # a line cut short by a crash
+            if isinstance(raw, dict) and isinstance(raw.get("id"), str) and raw.get("type") != "session":
+                by_id[raw["id"]] = last = raw
+    branch: list[Mapping[str, Any]] = []
+    while last is not None and len(branch) <= len(by_id):
+        branch.append(last)
+        last = by_id.get(str(last.get("parentId")))
+    return branch[::-1]
+
+
+def entry_of(raw: Mapping[str, Any]) -> Json | None:
+    """The Entry of the contract for one entry of pi's; None for what is bookkeeping."""
+    kind = raw.get("type")
+    head = {"id": raw["id"], "at": raw.get("timestamp")}
+    if kind == "message" and isinstance(raw.get("message"), dict):
+        return _message(head, raw["message"])
+    if kind in SUMMARIES:
+        return {**head, "role": "system", "blocks": [_text(SUMMARIES[kind] + str(raw.get("summary", "")))]}
+    if kind == "custom_message" and raw.get("display") is not False:
+        return {**head, "role": "note", "blocks": _blocks(raw.get("content"))}
+    if kind in HIDDEN or kind == "custom_message":
+        return None
+    return {**head, "role": "note", "blocks": [_text(f"[{kind}]")]}
+
+
+def _message(head: Json, message: Mapping[str, Any]) -> Json | None:
+    role = message.get("role")
+    if role == "system" or (role == "custom" and message.get("display") is False):
+        return None
+    if role in {"user", "assistant"}:
+        entry: Json = {**head, "role": role, "blocks": _blocks(message.get("content"))}
+        if message.get("stopReason") == "error":
+            entry["blocks"].append(_text(f"Error: {message.get('errorMessage') or 'the model failed'}"))
+        if message.get("stopReason") == "aborted":
+            entry["interrupted"] = True
+        return entry
+    if role == "toolResult":
+        text = "".join(b.get("text", "") for b in message.get("content") or [] if isinstance(b, dict))
+        result = {
+            "type": "tool_result",
+            "call_id": message.get("toolCallId"),
+            "text": text[:MAX_BLOCK_CHARS],
+            "is_error": bool(message.get("isError")),
+        }
+        return {**head, "role": "tool", "blocks": [result]}
+    if role == "bashExecution":
+        shown = f"$ {message.get('command', '')}\n{message.get('output', '')}"
+        return {**head, "role": "note", "blocks": [_text(shown)]}
+    return {**head, "role": "note", "blocks": [_text(json.dumps(message, ensure_ascii=False))]}
+
+
+def _blocks(content: object) -> list[Json]:
+    if isinstance(content, str):
+        return [_text(content)]
+    return (
+        [_block(block) for block in content or [] if isinstance(block, dict)]
+        if isinstance(content, list)
+        else []
+    )
+
+
+def _block(block: Mapping[str, Any]) -> Json:
+    match block.get("type"):
+        case "text":
+            return _text(str(block.get("text", "")))
+        case "thinking":
+            return {"type": "thinking", "text": str(block.get("thinking", ""))[:MAX_BLOCK_CHARS]}
+        case "toolCall":
+            return {
+                "type": "tool_call",
+                "call_id": block.get("id"),
+                "name": block.get("name"),
+                "args": block.get("arguments"),
+            }
+        case "image":
+            return _text("[image]")
+        case other:
+            return _text(f"[{other}]")
+
+
+def _text(text: str) -> Json:
+    return {"type": "text", "text": text[:MAX_BLOCK_CHARS]}

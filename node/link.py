@@ -1,0 +1,499 @@
+"""The node's end of the Link: dials the hypivisor, reports, and sends the events that are asked for.
+
+Redials for ever with capped, jittered backoff; while it is down, nothing here stops. Events are not queued:
+the writer holds a cursor into each watched agent's ring, so a slow link costs no memory.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import platform
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+import msgspec
+
+from hyperpi import __version__, strict_json, tls
+from hyperpi.address import AgentId
+from hyperpi.contract import Json
+from hyperpi.errors import CursorCompacted, HyperPiError, NodeUnreachable
+from hyperpi.event import Reset
+from hyperpi.frames import BATCH_BYTES, FrameQueue
+from hyperpi.ring import Ring, chunked
+from hyperpi.roles import Caller
+from hyperpi.wire import convert
+from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
+from node.agents import Agents, Observer
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = 1
+FIRST_RETRY_S = 0.2
+LAST_RETRY_S = 2.0  # a restarted hypivisor is whole again within 5 s
+WELCOME_S = 10.0
+STATUS_S = 10.0
+MISSED_BEATS = 3
+
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 << 20),  # a whole roster is one answer
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+
+class ScrollFrames(Protocol):
+    """The scroll desk, as the link sees it."""
+
+    def linked(self) -> None:
+        """The hypivisor can be reached: offer what waits."""
+
+    def routed(self, frame: mesh_pb2.ScrollRouted) -> None:
+        """Whom a scroll of ours goes to."""
+
+    def delivered(self, frame: mesh_pb2.ScrollDelivery) -> None:
+        """A scroll for one of our agents."""
+
+    def receipt(self, frame: mesh_pb2.ScrollReceipt) -> None:
+        """A receipt for a scroll of ours, or the acknowledgement of one that we sent."""
+
+    def node_back(self, name: str) -> None:
+        """A node that was away can be reached again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to dial and as whom. Asked anew before each attempt: addresses and certificates change."""
+
+    address: str
+    identity: tls.Identity
+
+
+@dataclass(slots=True)
+class Watch:
+    """A watched agent: events after `seq` of `ring` are still to be sent."""
+
+    ring: Ring
+    seq: int
+
+
+class Link(Observer):
+    """Keeps this node linked to its hypivisor. Also an observer of the agents."""
+
+    def __init__(
+        self,
+        agents: Agents,
+        scrolls: ScrollFrames,
+        *,
+        targets: Callable[[], Awaitable[Sequence[Target]]],
+        boot: int,
+        address: Callable[[], str],
+        call: Callable[[str, Json, Caller], Awaitable[bytes]],
+        status: Callable[[], tuple[Mapping[str, Any], Mapping[str, Any] | None]],
+        welcomed: Callable[[str, str, str], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.agents = agents
+        self.down = asyncio.Event()  # set while no hypivisor has welcomed us
+        self.down.set()
+        self.refused: str | None = None
+        self._scrolls = scrolls
+        self._targets = targets
+        self._boot = boot
+        self._address = address
+        self._call = call
+        self._status = status
+        self._welcomed = welcomed
+        self._state_changed = changed
+        self._queue: FrameQueue[mesh_pb2.NodeFrame] | None = None
+        self._changed: dict[AgentId, None] = {}
+        self._watches: dict[AgentId, Watch] = {}
+        self._calls: dict[int, asyncio.Future[bytes]] = {}
+        self._numbers = itertools.count(1)
+        self._leaving: str | None = None
+        self._retry_now = asyncio.Event()
+        self._beat_s = 5.0  # until the welcome says otherwise
+        self._running: set[asyncio.Task[None]] = set()  # calls of this stream that are being worked on
+
+    # --- for the rest of the node ----------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """Whether the hypivisor has welcomed us on the present stream."""
+        return not self.down.is_set()
+
+    def send(self, **frame: Any) -> bool:
+        """Queue one frame; False when there is no link."""
+        if self._queue is None:
+            return False
+        self._queue.put(mesh_pb2.NodeFrame(**frame))
+        return True
+
+    async def ask(self, method: str, params: Json, caller: Caller, timeout_s: float) -> bytes:
+        """Call the hypivisor in the name of this machine's owner. Raises its error; NodeUnreachable."""
+        number = next(self._numbers)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._calls[number] = answer
+        try:
+            call = mesh_pb2.Call(
+                call=number,
+                method=method,
+                params_json=strict_json.encode(params),
+                caller=convert.caller_to_wire(caller),
+            )
+            if not self.send(call=call):
+                raise NodeUnreachable("the hypivisor cannot be reached now")
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise NodeUnreachable("the hypivisor did not answer") from None
+        finally:
+            self._calls.pop(number, None)
+
+    def say_goodbye(self, reason: str) -> None:
+        """End the present stream politely; `leave` also tells the mesh to expect no return."""
+        if self._queue is not None:
+            self._leaving = reason
+            self._wake()
+
+    def retry_now(self) -> None:
+        """An address or a membership was found: do not wait for the backoff."""
+        self._retry_now.set()
+
+    # --- observer of agents ----------------------------------------------------------------------------
+
+    def agent_changed(self, agent: AgentId) -> None:
+        """See node.agents.Observer. Latest state only: a busy agent is one frame per batch."""
+        if self._queue is not None:
+            self._changed[agent] = None
+            self._wake()
+
+    def agent_gone(self, agent: AgentId) -> None:
+        """See node.agents.Observer."""
+        self._changed.pop(agent, None)
+        self._stop_watch(agent)
+        self.send(forgotten=mesh_pb2.AgentForgotten(agent=agent))
+
+    def stream_reset(self, agent: AgentId, reset: Reset) -> None:
+        """See node.agents.Observer."""
+        if agent in self._watches:
+            self._stop_watch(agent)
+            self.send(reset=mesh_pb2.StreamReset(agent=agent, epoch=reset.epoch, reason=reset.reason))
+
+    # --- dialling --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Stay linked until cancelled; without a membership, wait for one."""
+        attempt = 0
+        while True:
+            started = time.monotonic()
+            targets = await self._targets()
+            for target in targets:
+                if await self._session(target):
+                    break
+            self._leaving = None
+            if not targets:  # not joined: nothing to do before somebody says so
+                await self._retry_now.wait()
+            # A link that held for a while was a good one: begin again with short waits.
+            attempt = 0 if time.monotonic() - started > 10 * FIRST_RETRY_S else attempt + 1
+            ceiling = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(attempt, 10))
+            self._retry_now.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(random.uniform(ceiling / 2, ceiling)):  # noqa: S311  jitter
+                    await self._retry_now.wait()
+
+    async def _session(self, target: Target) -> bool:
+        """One stream from dial to end; whether it was welcomed."""
+        welcomed = False
+        try:
+            async with tls.open_channel(
+                target.address, identity=target.identity, options=CHANNEL_OPTIONS
+            ) as channel:
+                stream = mesh_pb2_grpc.MeshStub(channel).Link()
+                self._queue = FrameQueue()
+                hello = mesh_pb2.NodeFrame(hello=self._hello())
+                self._changed.clear()
+                async with asyncio.timeout(WELCOME_S):
+                    await stream.write(mesh_pb2.NodeBatch(frames=[hello]))
+                    first = await stream.read()
+                if not isinstance(first, mesh_pb2.HypivisorBatch) or not first.frames:  # grpc's EOF
+                    await self._note_refusal(stream)
+                    return False
+                welcomed = True
+                self._begin(first.frames[0].welcome, target)
+                await self._pump(stream, first)
+        except TimeoutError:
+            log.debug("no welcome address=%s", target.address)
+        except asyncio.InvalidStateError:  # grpc's word for a write after an end that nobody has seen yet
+            log.debug("link ended in a write address=%s", target.address)
+        except grpc.aio.AioRpcError as exc:
+            self._refusal(exc.code(), exc.details() or "")
+        except HyperPiError as exc:
+            log.warning("link ended address=%s reason=%s", target.address, exc)
+        except (
+            Exception
+        ):  # a boundary: whatever a hypivisor makes of us, this machine's agents need their node
+            log.exception("link ended address=%s", target.address)
+        finally:
+            self._end()
+        return welcomed
+
+    def _hello(self) -> mesh_pb2.Hello:
+        return mesh_pb2.Hello(
+            protocol=PROTOCOL,
+            version=__version__,
+            boot=self._boot,
+            platform=f"{platform.system()} {platform.machine()}",
+            agents=[self._report(record.id) for record in self.agents.roster],
+            status=self._status_frame(),
+            address=self._address(),
+        )
+
+    def _begin(self, welcome: mesh_pb2.Welcome, target: Target) -> None:
+        self.down.clear()
+        self.refused = None
+        self._beat_s = welcome.heartbeat_s or 5.0
+        log.info("linked address=%s mesh=%s name=%s", target.address, welcome.mesh, welcome.name)
+        self._welcomed(welcome.node, welcome.name, welcome.mesh)
+        self._scrolls.linked()
+
+    def _end(self) -> None:
+        was_up, self._queue = self.up, None
+        self.down.set()
+        if was_up:
+            self._state_changed()
+        for agent in list(self._watches):
+            self._stop_watch(agent)
+        for answer in self._calls.values():
+            if not answer.done():
+                answer.set_exception(NodeUnreachable("the link has ended"))
+
+    async def _note_refusal(self, stream: Any) -> None:
+        self._refusal(await stream.code(), await stream.details() or "")
+
+    def _refusal(self, code: Any, details: str) -> None:
+        """Remember why the hypivisor does not want us, for `doctor`; a network failure is not a refusal."""
+        refusals = {
+            grpc.StatusCode.PERMISSION_DENIED,
+            grpc.StatusCode.FAILED_PRECONDITION,
+            grpc.StatusCode.UNAUTHENTICATED,
+        }
+        if code in refusals and self.refused != details:
+            self.refused = details
+            self._state_changed()
+            log.warning("the hypivisor refused this node reason=%s", details)
+        else:
+            log.debug("link ended code=%s details=%s", code, details)
+
+    # --- the stream ------------------------------------------------------------------------------------
+
+    async def _pump(self, stream: Any, first: mesh_pb2.HypivisorBatch) -> None:
+        queue = self._queue
+        assert queue is not None
+        reader = asyncio.ensure_future(self._read(stream))
+        reader.add_done_callback(lambda _: queue.wake.set())
+        status = asyncio.ensure_future(self._report_status())
+        try:
+            for frame in list(first.frames)[1:]:
+                self._take(frame)
+            await self._write(stream, queue, reader)
+            if reader.done():
+                reader.result()
+        finally:
+            tasks = (reader, status, *self._running)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _write(
+        self, stream: Any, queue: FrameQueue[mesh_pb2.NodeFrame], reader: asyncio.Future[None]
+    ) -> None:
+        beat = 0
+        while not reader.done() and self._leaving is None:
+            queue.wake.clear()
+            frames = self._pending(queue)
+            if frames:
+                await stream.write(mesh_pb2.NodeBatch(frames=frames))
+                continue
+            try:
+                async with asyncio.timeout(self._beat_s):
+                    await queue.wake.wait()
+            except TimeoutError:
+                beat += 1
+                queue.put(mesh_pb2.NodeFrame(heartbeat=mesh_pb2.Heartbeat(count=beat)))
+        if self._leaving is not None and not reader.done():
+            goodbye = mesh_pb2.NodeFrame(goodbye=mesh_pb2.Goodbye(reason=self._leaving))
+            await stream.write(mesh_pb2.NodeBatch(frames=[goodbye]))
+            await stream.done_writing()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):  # for the goodbye to be read; the stream ends either way
+                    await reader
+
+    def _pending(self, queue: FrameQueue[mesh_pb2.NodeFrame]) -> list[mesh_pb2.NodeFrame]:
+        frames = [mesh_pb2.NodeFrame(agent=self._report(agent)) for agent in self._changed]
+        self._changed.clear()
+        frames += queue.take()
+        size = sum(frame.ByteSize() for frame in frames)
+        for agent, watch in list(self._watches.items()):
+            if size > BATCH_BYTES:  # a message above 4 MiB would end the stream; the others come next
+                self._wake()
+                break
+            runs = self._events(agent, watch)
+            size += sum(run.ByteSize() for run in runs)
+            frames += runs
+            if runs and self._watches.get(agent) is watch:
+                self._watches[agent] = self._watches.pop(agent)  # behind those that had no room
+        return frames
+
+    def _events(self, agent: AgentId, watch: Watch) -> list[mesh_pb2.NodeFrame]:
+        """What a watcher lacks, at most a batch; a ring that has moved on ends the watch."""
+        if watch.seq >= watch.ring.head:
+            return []
+        try:
+            events = watch.ring.since(watch.seq, BATCH_BYTES)
+        except CursorCompacted:
+            self._stop_watch(agent)
+            epoch = watch.ring.epoch
+            return [
+                mesh_pb2.NodeFrame(reset=mesh_pb2.StreamReset(agent=agent, epoch=epoch, reason="overrun"))
+            ]
+        first = watch.seq + 1
+        watch.seq += len(events)
+        if watch.seq < watch.ring.head:
+            self._wake()
+        run = mesh_pb2.EventRun(agent=agent, epoch=watch.ring.epoch, first_seq=first, events_json=events)
+        return [mesh_pb2.NodeFrame(events=run)]
+
+    async def _read(self, stream: Any) -> None:
+        silence_s = self._beat_s * MISSED_BEATS
+        while True:
+            try:
+                async with asyncio.timeout(silence_s):
+                    batch = await stream.read()
+            except TimeoutError:
+                raise NodeUnreachable(f"the hypivisor was silent for {silence_s:g} s") from None
+            if not isinstance(batch, mesh_pb2.HypivisorBatch):
+                return  # grpc's EOF
+            for frame in batch.frames:
+                self._take(frame)
+
+    def _take(self, frame: mesh_pb2.HypivisorFrame) -> None:
+        match frame.WhichOneof("frame"):
+            case "subscribe":
+                self._subscribe(frame.subscribe)
+            case "unsubscribe":
+                self._stop_watch(AgentId(frame.unsubscribe.agent))
+            case "call":
+                task = asyncio.ensure_future(self._answer(frame.call))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+            case "reply":
+                self._replied(frame.reply)
+            case "routed":
+                self._scrolls.routed(frame.routed)
+            case "delivery":
+                self._scrolls.delivered(frame.delivery)
+            case "receipt":
+                self._scrolls.receipt(frame.receipt)
+            case "back":
+                self._scrolls.node_back(frame.back.name)
+            case "goodbye":
+                log.info("the hypivisor said goodbye reason=%s", frame.goodbye.reason)
+            case "heartbeat" | "welcome":
+                pass
+            case unknown:
+                log.debug("a frame was skipped kind=%s", unknown)
+
+    def _subscribe(self, wanted: mesh_pb2.Subscribe) -> None:
+        agent = AgentId(wanted.agent)
+        try:
+            self.agents.roster.get(agent)
+        except HyperPiError as exc:
+            error = convert.error_to_wire(exc)
+            self.send(subscribed=mesh_pb2.Subscribed(subscription=wanted.subscription, error=error))
+            return
+        ring = self.agents.log_of(agent).ring
+        cursor = convert.cursor_from_wire(wanted.epoch, wanted.seq)
+        gap = cursor is not None and not ring.holds(cursor)
+        start = ring.head if cursor is None or gap else cursor.seq
+        opened = mesh_pb2.Subscribed(subscription=wanted.subscription, epoch=ring.epoch, seq=start, gap=gap)
+        self.send(subscribed=opened)
+        watch = self._watches.get(agent)
+        if watch is None:
+            self._watches[agent] = Watch(ring, start)
+            ring.listen(self._wake)
+        elif start < watch.seq:
+            self._replay(wanted.subscription, agent, ring, start, watch.seq)
+        # Else the others are behind the newcomer: it skips what it already has.
+        self._wake()
+
+    def _replay(self, subscription: int, agent: AgentId, ring: Ring, start: int, end: int) -> None:
+        """What one watcher lacks of what was already sent to the others."""
+        seq = start
+        for events in chunked(ring.since(start, 1 << 40)[: end - start], BATCH_BYTES):
+            run = mesh_pb2.EventRun(
+                agent=agent,
+                epoch=ring.epoch,
+                first_seq=seq + 1,
+                events_json=events,
+                subscription=subscription,
+            )
+            self.send(events=run)
+            seq += len(events)
+
+    def _stop_watch(self, agent: AgentId) -> None:
+        if (watch := self._watches.pop(agent, None)) is not None:
+            watch.ring.unlisten(self._wake)
+
+    async def _answer(self, call: mesh_pb2.Call) -> None:
+        try:
+            params = msgspec.json.decode(call.params_json)
+            async with asyncio.timeout(call.timeout_ms / 1000 or None):
+                result = await self._call(call.method, params, convert.caller_from_wire(call.caller))
+            reply = mesh_pb2.Reply(call=call.call, result_json=result)
+        except TimeoutError:
+            return  # nobody waits for it any more
+        except Exception as exc:  # a boundary: an error of ours is an answer, and must not end the link
+            if not isinstance(exc, HyperPiError):
+                log.exception("a call failed method=%s", call.method)
+            reply = mesh_pb2.Reply(call=call.call, error=convert.error_to_wire(exc))
+        self.send(reply=reply)
+
+    def _replied(self, reply: mesh_pb2.Reply) -> None:
+        answer = self._calls.get(reply.call)
+        if answer is None or answer.done():
+            return
+        if reply.HasField("error"):
+            answer.set_exception(convert.error_from_wire(reply.error))
+        else:
+            answer.set_result(reply.result_json)
+
+    # --- what is reported ------------------------------------------------------------------------------
+
+    def _report(self, agent: AgentId) -> mesh_pb2.AgentReport:
+        record = self.agents.roster.get(agent)
+        shape: Json = msgspec.to_builtins(self.agents.shape(agent))
+        shape["skills"] = [s.get("name", "") if isinstance(s, dict) else str(s) for s in record.skills]
+        return mesh_pb2.AgentReport(agent=agent, agent_json=strict_json.encode(shape))
+
+    def _status_frame(self) -> mesh_pb2.NodeStatus:
+        load, disk = self._status()
+        return mesh_pb2.NodeStatus(
+            load_json=strict_json.encode(load), disk_json=strict_json.encode(disk) if disk else b""
+        )
+
+    async def _report_status(self) -> None:
+        while True:
+            await asyncio.sleep(STATUS_S)
+            self.send(status=self._status_frame())
+
+    def _wake(self) -> None:
+        if self._queue is not None:
+            self._queue.wake.set()

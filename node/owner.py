@@ -1,0 +1,67 @@
+"""What the owner of this machine sees and may ask: the mesh while it can be reached, else this node.
+
+What concerns this node is answered here; the rest is asked of the hypivisor over the Link, which makes this
+machine's owner an operator there.
+"""
+
+import getpass
+from collections.abc import Mapping
+from typing import Any
+
+from hyperpi.errors import HyperPiError, NodeUnreachable, NotFound
+from hyperpi.event import Cursor
+from hyperpi.mesh_view import MeshView
+from hyperpi.roles import OPERATOR, Caller
+from node.agents import Agents
+from node.backend import Backend, LocalFeed
+from node.link import Link
+
+ASK_S = 28.0  # below the 30 s that a viewer waits
+HERE_ALONE = frozenset({"scroll.send"})  # stored on this disk before anybody is asked
+
+
+class OwnersBackend:
+    """A `viewer.Backend` over this node's own and the mesh's."""
+
+    def __init__(self, backend: Backend, agents: Agents, link: Link) -> None:
+        self.view: MeshView = backend.view
+        self._backend = backend
+        self._agents = agents
+        self._link = link
+
+    def caller(self, _pid: int = 0) -> Caller:
+        """Whoever may open the control socket: the owner."""
+        return Caller(f"{getpass.getuser()}@{self._agents.node_name}", OPERATOR, "cli")
+
+    async def mesh(self, caller: Caller) -> bytes:
+        """See viewer.Backend."""
+        if self._link.up:
+            return await self._link.ask("mesh.get", {}, caller, ASK_S)
+        return await self._backend.mesh(caller)
+
+    async def call(self, method: str, params: Mapping[str, Any], caller: Caller) -> bytes:
+        """See viewer.Backend."""
+        if method in HERE_ALONE or not self._link.up or self._is_ours(method, params):
+            return await self._backend.call(method, params, caller)
+        return await self._link.ask(method, dict(params), caller, ASK_S)
+
+    def _is_ours(self, method: str, params: Mapping[str, Any]) -> bool:
+        if "agent" in params and method.startswith("agent."):
+            try:
+                self._agents.resolve(str(params["agent"]))
+            except HyperPiError:
+                return False
+            return True
+        return params.get("node") in {self._agents.node, self._agents.node_name}
+
+    async def feed(self, agent: str, cursor: Cursor | None) -> LocalFeed:
+        """See viewer.Backend: streams of this machine's agents."""
+        try:
+            return await self._backend.feed(agent, cursor)
+        except NotFound:
+            if not self._link.up:
+                raise
+            raise NodeUnreachable(
+                f"{agent} is not on this machine",
+                hint="set HYPIVISOR to the Pi-DE address and HYPI_TOKEN to follow agents elsewhere",
+            ) from None

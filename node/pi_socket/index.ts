@@ -1,0 +1,57 @@
+/**
+ * pi-socket: the tether from one pi to the node of its machine.
+ *
+ * pi loads this folder from its global extensions and runs the factory below, again for every session of the
+ * process. Nothing is opened here: some runs of pi (`--list-models`) have no session at all.
+ */
+import { Guard } from "./guard.ts";
+import { findHome } from "./home.ts";
+import { remember } from "./memory.ts";
+import type { PiApi, PiContext, PiEvent } from "./shapes.ts";
+import { Tether } from "./tether.ts";
+
+/** Some exist only in later versions of pi; asking for an unknown one does no harm. */
+const EVENTS = [
+  "agent_start",
+  "agent_end",
+  "agent_settled",
+  "turn_start",
+  "turn_end",
+  "input",
+  "message_start",
+  "message_update",
+  "message_end",
+  "tool_execution_start",
+  "tool_execution_update",
+  "tool_execution_end",
+  "model_select",
+  "session_compact",
+  "session_tree",
+  "session_info_changed",
+  "user_bash",
+  "ui_prompt_start",
+  "ui_prompt_end",
+];
+
+export default function piSocket(pi: PiApi): void {
+  const home = findHome();
+  const guard = new Guard(home.path);
+  const memory = remember();
+  let tether: Tether | undefined;
+  const on = (name: string, handler: (event: PiEvent, ctx: PiContext) => unknown): void => {
+    pi.on(name, guard.wrap(name, handler));
+  };
+
+  on("session_start", (event, ctx) => {
+    // A `pi -p` is a short-lived child of something, not an agent that somebody attends.
+    if (!ctx.hasUI || ctx.mode === "print" || ctx.mode === "json") return;
+    tether ??= new Tether(pi, ctx, memory, home, guard);
+    tether.begin(event.reason ?? "startup", ctx);
+  });
+  for (const name of EVENTS) on(name, (event, ctx) => tether?.handle(event, ctx));
+  on("session_shutdown", (event) => {
+    const ending = tether;
+    tether = undefined;
+    return ending?.end(event.reason ?? "quit");
+  });
+}

@@ -1,0 +1,174 @@
+/**
+ * Texts that the node asks pi to take, until they show up in the conversation.
+ *
+ * pi gives no answer to sendUserMessage; the user message that follows is the only confirmation. While pi is idle
+ * one text at a time is handed over: of two in the same instant pi would lose one. While it works, pi queues them.
+ */
+import type { Guard } from "./guard.ts";
+import { trim, type Memory } from "./memory.ts";
+import { BAD_PARAMS, CONFLICT, OVERLOADED, Refusal } from "./rpc.ts";
+import type { PiApi, PiContext, PiImage } from "./shapes.ts";
+
+/** What is known about a prompt id; "unknown": pi dropped it, or a person took it back. */
+export type PromptState = "queued" | "delivered" | "unknown";
+
+export type Mode = "prompt" | "steer" | "follow_up";
+
+export interface ExpectedPrompt {
+  id: string;
+  text: string;
+  mode: Mode;
+  source: string;
+  images: PiImage[];
+  /** The scroll that this prompt shows, by sender and id. */
+  scroll?: string;
+  /** When it was handed to pi (milliseconds of a monotonic clock), or undefined while it waits for its turn. */
+  handedAt: number | undefined;
+}
+
+const KNOWN_IDS = 1_000;
+const MAX_EXPECTED = 200;
+/** pi may compact, which asks the model, before it starts with a text. */
+const START_MS = 120_000;
+/** Somebody pressed Enter: pi is about to start, unless an extension swallows the text. */
+const FOREIGN_START_MS = 2_000;
+/** A text that pi neither queued nor took after this long, with pi at rest, is gone. */
+const GONE_MS = 1_000;
+const REMEMBERED_INPUTS = 50;
+
+export interface PromptWatcher {
+  entered(prompt: ExpectedPrompt): void;
+  lost(prompt: ExpectedPrompt, why: string): void;
+}
+
+export class Prompts {
+  private readonly pi: PiApi;
+  private readonly memory: Memory;
+  private readonly guard: Guard;
+  private readonly context: () => PiContext;
+  private readonly watcher: PromptWatcher;
+  /** Until when pi counts as about to start although it says that it is idle. */
+  private startingUntil = 0;
+  private timer: NodeJS.Timeout | undefined;
+  private inputs: { text: string; source: string }[] = [];
+
+  constructor(pi: PiApi, memory: Memory, guard: Guard, context: () => PiContext, watcher: PromptWatcher) {
+    this.pi = pi;
+    this.memory = memory;
+    this.guard = guard;
+    this.context = context;
+    this.watcher = watcher;
+  }
+
+  /** Take a prompt once per id; the same id again only tells its state. Throws Refusal. */
+  take(prompt: Omit<ExpectedPrompt, "handedAt">): PromptState {
+    const known = this.memory.prompts.get(prompt.id);
+    if (known !== undefined) return known;
+    if (prompt.text === "" && prompt.images.length === 0) throw new Refusal(BAD_PARAMS, "the prompt is empty");
+    if (this.memory.expected.length >= MAX_EXPECTED) throw new Refusal(OVERLOADED, "too many prompts wait in this pi");
+    const ctx = this.context();
+    if (ctx.model === undefined || ctx.modelRegistry?.hasConfiguredAuth?.(ctx.model) === false) {
+      throw new Refusal(CONFLICT, "this pi has no model that it may use", "choose one with /model or /login in pi");
+    }
+    this.memory.prompts.set(prompt.id, "queued");
+    trim(this.memory.prompts, KNOWN_IDS);
+    this.memory.expected.push({ ...prompt, handedAt: undefined });
+    this.pump();
+    return "queued";
+  }
+
+  /** Hand over what may be handed over now, and give up what is gone. */
+  private pump(): void {
+    this.dropGone();
+    for (;;) {
+      const next = this.memory.expected.find(({ handedAt }) => handedAt === undefined);
+      const idle = this.context().isIdle();
+      const now = performance.now();
+      if (next === undefined || (idle && now < this.startingUntil)) break;
+      next.handedAt = now;
+      if (idle) this.startingUntil = now + START_MS;
+      const deliverAs = next.mode === "steer" ? "steer" : "followUp";
+      // Always with deliverAs: without it pi drops a text that arrives while it works.
+      this.pi.sendUserMessage(
+        next.images.length === 0 ? next.text : [{ type: "text", text: next.text }, ...next.images],
+        { deliverAs },
+      );
+    }
+    // While pi works, its events bring us back here.
+    if (this.memory.expected.length > 0 && this.context().isIdle()) {
+      this.pumpAt(Math.max(GONE_MS, this.startingUntil - performance.now()));
+    }
+  }
+
+  private pumpAt(delayMs: number): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.guard.wrap("prompt", () => this.pump()), delayMs);
+    this.timer.unref();
+  }
+
+  /** pi got a text, from whomever. */
+  input(text: string, source: string): void {
+    if (source === "extension" && this.memory.expected.some((prompt) => prompt.text === text)) return;
+    this.inputs.push({ text, source });
+    if (this.inputs.length > REMEMBERED_INPUTS) this.inputs.shift();
+    if (this.context().isIdle()) this.startingUntil = Math.max(this.startingUntil, performance.now() + FOREIGN_START_MS);
+  }
+
+  runStarted(): void {
+    this.startingUntil = 0;
+    this.pumpAt(0);
+  }
+
+  /** A user message entered the conversation: which of ours it is, or where else it came from. */
+  echo(text: string, otherwise: string): { source: string; prompt_id?: string } {
+    const { expected } = this.memory;
+    const handed = expected.filter(({ handedAt }) => handedAt !== undefined);
+    const input = this.inputs.findIndex((found) => found.text === text);
+    // Another extension may have rewritten the text; with one candidate and no other origin it must be that one.
+    const lone = input === -1 && handed.length === 1 && this.inputs.length === 0 ? handed[0] : undefined;
+    const prompt = handed.find((found) => found.text === text) ?? lone;
+    if (prompt === undefined) {
+      const found = input === -1 ? this.inputs.shift() : this.inputs.splice(input, 1)[0];
+      return { source: found === undefined || found.source === "interactive" ? otherwise : found.source };
+    }
+    expected.splice(expected.indexOf(prompt), 1);
+    this.memory.prompts.set(prompt.id, "delivered");
+    this.startingUntil = 0;
+    this.watcher.entered(prompt);
+    this.pumpAt(0);
+    return { source: prompt.source, prompt_id: prompt.id };
+  }
+
+  /** pi is at rest: what it holds in no queue was taken back by a person, or refused. */
+  settled(): void {
+    this.pump();
+  }
+
+  private dropGone(): void {
+    const ctx = this.context();
+    if (!ctx.isIdle() || ctx.hasPendingMessages()) return;
+    const now = performance.now();
+    if (now < this.startingUntil) return;
+    this.lose(({ handedAt }) => handedAt !== undefined && now - handedAt >= GONE_MS, "pi did not take it");
+  }
+
+  /** Another session: what waited for the old one will not enter this one. */
+  sessionReplaced(): void {
+    this.startingUntil = 0;
+    this.inputs = [];
+    this.lose(() => true, "the session was replaced");
+  }
+
+  private lose(gone: (prompt: ExpectedPrompt) => boolean, why: string): void {
+    const lost = this.memory.expected.filter(gone);
+    this.memory.expected = this.memory.expected.filter((prompt) => !gone(prompt));
+    for (const prompt of lost) {
+      this.memory.prompts.set(prompt.id, "unknown");
+      this.watcher.lost(prompt, why);
+    }
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+  }
+}

@@ -1,0 +1,131 @@
+"""What outlives rows: sent scrolls with their receipts, in SQLite, for at least seven days.
+
+Written behind, off the loop, the latest state of each scroll; `kept` waits until that is on disk, which is
+what an acknowledgement to another node needs. A loss here is never a loss of a scroll: those are in rows.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from hyperpi import strict_json
+from hyperpi.contract import Json
+from hyperpi.database import DiskThread, open_database, transaction
+from hyperpi.errors import Overloaded
+from node.outbox import REMEMBERED_S, Key, Outgoing, Receipt
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = (
+    """
+    CREATE TABLE sent (
+        sender TEXT NOT NULL, scroll_id TEXT NOT NULL, accepted_at REAL NOT NULL, expires_at REAL NOT NULL,
+        scroll TEXT NOT NULL, receipts TEXT NOT NULL,
+        PRIMARY KEY (sender, scroll_id)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX sent_by_time ON sent (accepted_at)",
+)
+LOADED = 5_000  # the newest ones; older receipts stay on disk until they are pruned
+RETRY_S = 2.0
+FLUSH_S = 0.02  # receipts of one moment share a transaction
+
+
+class ReceiptStore:
+    """Sent scrolls by (sender, scroll_id)."""
+
+    def __init__(self, db: sqlite3.Connection, thread: DiskThread) -> None:
+        self._db = db
+        self._thread = thread
+        self._dirty: dict[Key, Outgoing] = {}
+        self._writing: dict[Key, Outgoing] = {}
+        self._wake = asyncio.Event()
+        self._flushed = asyncio.Event()
+
+    @classmethod
+    def open(cls, path: Path, thread: DiskThread) -> "ReceiptStore":
+        """Open or make the file. Raises StoreUnusable."""
+        return cls(open_database(path, MIGRATIONS), thread)
+
+    async def load(self) -> list[Outgoing]:
+        """What is remembered, oldest first."""
+        return await self._thread.call(self._load)
+
+    def keep(self, outgoing: Outgoing) -> None:
+        """Remember its present state soon."""
+        self._dirty[outgoing.key] = outgoing
+        self._wake.set()
+
+    async def kept(self, outgoing: Outgoing) -> None:
+        """Return when the state that `keep` was told of is on disk."""
+        while outgoing.key in self._dirty or outgoing.key in self._writing:
+            await self._flushed.wait()
+
+    @staticmethod
+    def is_old(outgoing: Outgoing, now: float) -> bool:
+        """Whether it may be forgotten."""
+        return now - max(outgoing.accepted_at, outgoing.expires_at) > REMEMBERED_S
+
+    async def run(self) -> None:
+        """Write behind until cancelled; the last states are written then."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    await self._flush()
+                except Overloaded as exc:  # a full disk: what is not written is kept, and tried again
+                    log.warning("receipts were not written reason=%s", exc)
+                    self._wake.set()
+                    await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(FLUSH_S)
+        finally:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        if not self._dirty:
+            return
+        self._writing, self._dirty = self._dirty, {}
+        try:
+            await self._thread.call(self._save, [_row(outgoing) for outgoing in self._writing.values()])
+        except BaseException:
+            self._dirty = {**self._writing, **self._dirty}
+            raise
+        finally:
+            self._writing = {}
+            done, self._flushed = self._flushed, asyncio.Event()
+            done.set()
+
+    def close(self) -> None:
+        """Close the file; further calls fail."""
+        self._db.close()
+
+    def _save(self, rows: Sequence[tuple[object, ...]]) -> None:
+        with transaction(self._db) as db:
+            db.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def _load(self) -> list[Outgoing]:
+        query = (
+            "SELECT sender, accepted_at, expires_at, scroll, receipts FROM sent "
+            "ORDER BY accepted_at DESC LIMIT ?"
+        )
+        return [_outgoing(*row) for row in reversed(self._db.execute(query, (LOADED,)).fetchall())]
+
+
+def _row(outgoing: Outgoing) -> tuple[object, ...]:
+    receipts = [[r.to, r.state, r.at, r.reason, r.opcode] for r in outgoing.receipts.values()]
+    return (
+        *outgoing.key,
+        outgoing.accepted_at,
+        outgoing.expires_at,
+        strict_json.encode(outgoing.scroll).decode(),
+        strict_json.encode(receipts).decode(),
+    )
+
+
+def _outgoing(sender: str, accepted_at: float, expires_at: float, scroll: str, receipts: str) -> Outgoing:
+    decoded: Json = strict_json.decode(scroll, dict)
+    found = [Receipt(*fields) for fields in strict_json.decode(receipts, list)]
+    return Outgoing(sender, decoded, accepted_at, expires_at, {receipt.to: receipt for receipt in found})

@@ -1,0 +1,315 @@
+"""The agents of this machine: who they are and what state they are in.
+
+Pure: facts in (a registration, a dropped socket, a dead process), the new state out; the clock is passed in.
+docs/states.md holds the table that this module follows.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from hyperpi import contract
+from hyperpi.address import AgentId, clean_name, parse_address, unique_name
+from hyperpi.clock import rfc3339
+from hyperpi.errors import AmbiguousName, Conflict, NotFound
+
+GRACE_S = 5.0  # a reload reconnects within it; longer silence is worth telling
+KEEP_EXITED_S = 30 * 86_400.0
+KEEP_EXITED = 200
+
+LIVE_STATES = frozenset({"starting", "idle", "working", "waiting", "stuck", "unreachable"})
+
+
+@dataclass(slots=True)
+class AgentRecord:
+    """All that the node knows of one agent. Times are Unix seconds; owned and changed by the Roster alone."""
+
+    id: AgentId
+    instance: str
+    name: str
+    kind: str
+    cwd: str
+    project: str | None
+    since: float
+    state: str = "starting"
+    detail: str | None = None
+    pid: int | None = None
+    pid_start: str | None = None  # identity of the process behind the pid, which may be reused
+    model: str | None = None
+    session: contract.Session | None = None
+    tools: list[contract.Tool] = field(default_factory=list)
+    skills: list[Any] = field(default_factory=list)
+    usage: contract.Usage = field(default_factory=contract.Usage)
+    last_event: float | None = None
+    process_seen: float | None = None
+    stream_seen: float | None = None
+    turn_seen: float | None = None
+    spawned: bool = False  # held by a keeper of ours
+    request_id: str | None = None
+    said_bye: str | None = None
+    state_before: str = "idle"  # what `unreachable` returns to
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still be running."""
+        return self.state in LIVE_STATES
+
+
+def agent_id(instance: str) -> AgentId:
+    """The id of an instance: made from it, so that it survives even a node that forgot everything."""
+    digest = hashlib.sha256(instance.encode()).digest()
+    return AgentId("a-" + base64.b32encode(digest[:5]).decode().lower())
+
+
+class Roster:
+    """Agents by id, by instance and by name. No method awaits, so each is atomic on the event loop."""
+
+    def __init__(self, records: Iterable[AgentRecord] = ()) -> None:
+        self._records: dict[AgentId, AgentRecord] = {record.id: record for record in records}
+        self._by_instance = {record.instance: record.id for record in self._records.values()}
+        self._displaced: list[AgentId] = []
+
+    def __iter__(self) -> Iterator[AgentRecord]:
+        return iter(self._records.values())
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, agent: AgentId) -> AgentRecord:
+        """One agent by id. Raises NotFound."""
+        try:
+            return self._records[agent]
+        except KeyError:
+            raise NotFound(f"no agent {agent} here", hint="`hyperpi ls` lists them") from None
+
+    def by_instance(self, instance: str) -> AgentRecord | None:
+        """The agent that an instance was given, or None."""
+        agent = self._by_instance.get(instance)
+        return self._records[agent] if agent else None
+
+    def by_request(self, request_id: str) -> AgentRecord | None:
+        """The agent that a spawn request has started, or None."""
+        return next((r for r in self if r.request_id == request_id), None)
+
+    def resolve(self, text: str, node_names: frozenset[str]) -> AgentRecord:
+        """An agent by id, name or name@node; a live one wins over ended ones of the same name.
+
+        Raises NotFound, AmbiguousName.
+        """
+        if text in self._records:
+            return self._records[AgentId(text)]
+        address = parse_address(text)
+        if address.node is not None and address.node not in node_names:
+            raise NotFound(f"no node {address.node} here", hint="`hyperpi node ls` lists them")
+        named = [record for record in self if record.name == address.name]
+        if len(named) == 1:
+            return named[0]
+        if not named:
+            raise NotFound(f"no agent {text}", hint="`hyperpi ls` lists them")
+        live = [record for record in named if record.live]
+        if len(live) == 1:
+            return live[0]
+        raise AmbiguousName(f"{text} fits several agents", data={"candidates": [r.id for r in named]})
+
+    # --- facts -----------------------------------------------------------------------------------------
+
+    def expect(
+        self,
+        *,
+        instance: str,
+        kind: str,
+        name: str,
+        cwd: str,
+        project: str | None,
+        request_id: str,
+        now: float,
+    ) -> AgentRecord:
+        """An agent is being spawned: it is listed as `starting` before it has said a word."""
+        record = AgentRecord(
+            id=agent_id(instance),
+            instance=instance,
+            name=self._free_name(name),
+            kind=kind,
+            cwd=cwd,
+            project=project,
+            since=now,
+            spawned=True,
+            request_id=request_id,
+        )
+        self._add(record)
+        return record
+
+    def register(
+        self, hello: contract.Register, *, pid: int, pid_start: str | None, project: str | None, now: float
+    ) -> AgentRecord:
+        """An instance has connected: a new agent, or the one that it already was."""
+        record = self.by_instance(hello.instance)
+        if record is None:
+            fallback = project or PurePath(hello.cwd).name or hello.kind
+            record = AgentRecord(
+                id=agent_id(hello.instance),
+                instance=hello.instance,
+                name=self._free_name(clean_name(hello.name or fallback, hello.kind)),
+                kind=hello.kind,
+                cwd=hello.cwd,
+                project=project,
+                since=now,
+            )
+            self._add(record)
+        record.pid, record.pid_start = pid, pid_start
+        record.cwd, record.project = hello.cwd, project
+        record.said_bye = None
+        record.process_seen = record.stream_seen = now
+        self._take_card(record, hello.card)
+        if hello.session is not None:
+            record.session = hello.session
+        if record.state in {"starting", "exited"}:
+            self._enter(record, "idle", None, now)
+        elif record.state == "unreachable":
+            self._enter(record, record.state_before, None, now)
+        return record
+
+    def changed(self, agent: AgentId, change: contract.AgentChanged, now: float) -> bool:
+        """The agent says what is new about it. Returns whether its state changed."""
+        record = self.get(agent)
+        if change.card is not None:
+            self._take_card(record, change.card)
+        if change.session is not None:
+            record.session = change.session
+        if change.usage is not None:
+            record.usage = change.usage
+        record.stream_seen = now
+        if change.state is None or not record.live:
+            return False
+        if change.state == "working" or record.state == "working":
+            record.turn_seen = now
+        return self._enter(record, change.state, change.detail, now)
+
+    def heard(self, agent: AgentId, now: float, *, event: bool = False) -> AgentRecord:
+        """A byte from the agent proves its process and its stream; an event also that something happened."""
+        record = self.get(agent)
+        record.process_seen = record.stream_seen = now
+        if event:
+            record.last_event = now
+        if record.state == "unreachable":
+            self._enter(record, record.state_before, None, now)
+        return record
+
+    def bye(self, agent: AgentId, reason: str) -> None:
+        """A polite end is announced; the process may still be running for a moment."""
+        self.get(agent).said_bye = reason
+
+    def unreachable(self, agent: AgentId, detail: str, now: float) -> bool:
+        """The process is there, but does not talk to us."""
+        record = self.get(agent)
+        if not record.live or record.state == "unreachable":
+            return False
+        record.state_before = record.state
+        return self._enter(record, "unreachable", detail, now)
+
+    def exited(self, agent: AgentId, detail: str | None, now: float) -> bool:
+        """The process has ended. Why may be known only later: a detail is added once and then stays."""
+        record = self.get(agent)
+        if record.state == "exited" and (record.detail is not None or detail is None):
+            return False
+        return self._enter(record, "exited", detail, now)
+
+    def rename(self, agent: AgentId, name: str) -> AgentRecord:
+        """Give it another name. Raises Conflict when it is taken, NotFound."""
+        record = self.get(agent)
+        wanted = clean_name(name)
+        if wanted != record.name and wanted in self._names():
+            raise Conflict(f"{wanted} is taken", hint="choose another name")
+        record.name = wanted
+        return record
+
+    def forget(self, agent: AgentId) -> AgentRecord:
+        """Drop an ended agent. Raises Conflict while it may still run, NotFound."""
+        record = self.get(agent)
+        if record.live:
+            raise Conflict(f"{record.name} is {record.state}", hint="stop it first: `hyperpi stop`")
+        return self._remove(record)
+
+    def give_up(self, agent: AgentId) -> AgentRecord:
+        """Drop an agent whose start failed: nobody was told that it exists."""
+        return self._remove(self.get(agent))
+
+    def outdated(self, now: float) -> list[AgentRecord]:
+        """Ended agents that are too old, or too many; the caller forgets them."""
+        ended = sorted((r for r in self if not r.live), key=lambda r: r.since)
+        too_many = max(0, len(ended) - KEEP_EXITED)
+        return [r for i, r in enumerate(ended) if i < too_many or now - r.since > KEEP_EXITED_S]
+
+    # --- inside ----------------------------------------------------------------------------------------
+
+    def _add(self, record: AgentRecord) -> None:
+        self._records[record.id] = record
+        self._by_instance[record.instance] = record.id
+
+    def _remove(self, record: AgentRecord) -> AgentRecord:
+        del self._records[record.id]
+        self._by_instance.pop(record.instance, None)
+        return record
+
+    def _names(self) -> set[str]:
+        return {record.name for record in self}
+
+    def _free_name(self, wished: str) -> str:
+        """A name that no live agent has. An ended one gives its name up: who is meant by it now is here."""
+        name = unique_name(wished, {record.name for record in self if record.live})
+        for record in self:
+            if record.name == name:
+                record.name = unique_name(name, self._names())
+                self._displaced.append(record.id)
+        return name
+
+    def displaced(self) -> list[AgentId]:
+        """Ended agents that have given up their names since this was last asked."""
+        displaced, self._displaced = self._displaced, []
+        return displaced
+
+    @staticmethod
+    def _take_card(record: AgentRecord, card: contract.Card) -> None:
+        record.model, record.tools, record.skills = card.model, card.tools, card.skills
+
+    @staticmethod
+    def _enter(record: AgentRecord, state: str, detail: str | None, now: float) -> bool:
+        if record.state == state and record.detail == detail:
+            return False
+        if record.state != state:
+            record.since = now
+        record.state, record.detail = state, detail
+        return True
+
+
+def agent_shape(record: AgentRecord, *, node: str, node_name: str, watchers: int) -> contract.Agent:
+    """The Agent of the contract."""
+
+    def when(unix_s: float | None) -> str | None:
+        return None if unix_s is None else rfc3339(unix_s)
+
+    return contract.Agent(
+        id=record.id,
+        name=record.name,
+        node=node,
+        address=f"{record.name}@{node_name}",
+        kind=record.kind,
+        state=record.state,  # type: ignore[arg-type]  # only states of the contract are ever entered
+        detail=record.detail,
+        cwd=record.cwd,
+        project=record.project,
+        pid=record.pid,
+        model=record.model,
+        session=record.session,
+        tools=len(record.tools),
+        since=rfc3339(record.since),
+        last_event=when(record.last_event),
+        evidence=contract.Evidence(
+            process=when(record.process_seen), stream=when(record.stream_seen), turn=when(record.turn_seen)
+        ),
+        watchers=watchers,
+        usage=record.usage,
+    )

@@ -1,0 +1,106 @@
+"""The roster across restarts: which agents were here, in SQLite, written behind.
+
+An agent's id comes from its instance and needs no store; what would be lost without one are ended agents,
+names that were given, and spawn requests that were answered.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from hyperpi import strict_json
+from hyperpi.address import AgentId
+from hyperpi.database import DiskThread, open_database, transaction
+from hyperpi.errors import BadMessage, Overloaded
+from node.agents import Observer
+from node.roster import AgentRecord, Roster
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = ("CREATE TABLE agents (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",)
+RETRY_S = 2.0
+FLUSH_S = 0.5  # a busy agent changes many times a second; its latest state is enough
+
+
+class RosterStore(Observer):
+    """Agents by id. Also an observer of the agents."""
+
+    def __init__(self, db: sqlite3.Connection, thread: DiskThread) -> None:
+        self._db = db
+        self._thread = thread
+        self._dirty: set[AgentId] = set()
+        self._wake = asyncio.Event()
+        self._roster: Roster | None = None
+
+    @classmethod
+    def open(cls, path: Path, thread: DiskThread) -> "RosterStore":
+        """Open or make the file. Raises StoreUnusable."""
+        return cls(open_database(path, MIGRATIONS), thread)
+
+    def load(self) -> Roster:
+        """The roster as it was; live agents are `unreachable` until they or their keepers dial."""
+        records = []
+        for (raw,) in self._db.execute("SELECT record FROM agents"):
+            try:
+                record = strict_json.decode(raw, AgentRecord)
+            except BadMessage:
+                continue  # of another version; the agent itself will say who it is
+            if record.live and record.state != "unreachable":
+                record.state_before, record.state = record.state, "unreachable"
+                record.detail = "the node was restarted and has not heard of it yet"
+            records.append(record)
+        self._roster = Roster(records)
+        return self._roster
+
+    async def saved(self, agent: AgentId) -> None:
+        """Write one agent now and return when it is on disk."""
+        self._dirty.add(agent)
+        await self._flush()
+
+    async def run(self) -> None:
+        """Write behind until cancelled; the last states are written then."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    await self._flush()
+                except Overloaded as exc:  # a full disk: what is not written is kept, and tried again
+                    log.warning("the roster was not written reason=%s", exc)
+                    self._wake.set()
+                    await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(FLUSH_S)
+        finally:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        assert self._roster is not None
+        dirty, self._dirty = self._dirty, set()
+        kept = {r.id: strict_json.encode(r).decode() for r in self._roster if r.id in dirty}
+        if not dirty:
+            return
+        try:
+            await self._thread.call(self._save, list(kept.items()), [a for a in dirty if a not in kept])
+        except BaseException:
+            self._dirty |= dirty
+            raise
+
+    def _save(self, rows: Sequence[tuple[str, str]], gone: Sequence[str]) -> None:
+        with transaction(self._db) as db:
+            db.executemany("INSERT OR REPLACE INTO agents VALUES (?, ?)", rows)
+            db.executemany("DELETE FROM agents WHERE id = ?", [(agent,) for agent in gone])
+
+    def close(self) -> None:
+        """Close the file; further calls fail."""
+        self._db.close()
+
+    def agent_changed(self, agent: AgentId) -> None:
+        """See node.agents.Observer."""
+        self._dirty.add(agent)
+        self._wake.set()
+
+    def agent_gone(self, agent: AgentId) -> None:
+        """See node.agents.Observer."""
+        self.agent_changed(agent)

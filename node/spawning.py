@@ -1,0 +1,111 @@
+"""Starting agents here: the owner's policy, one agent per request, a name before a word was said."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from hyperpi import contract
+from hyperpi.address import AgentId, clean_name
+from hyperpi.config import Home
+from hyperpi.contract import Json
+from hyperpi.errors import BadRequest
+from node.agents import Agents
+from node.folders import list_folders, project_of
+from node.keepers import KeeperBook
+from node.policy import Policy
+from node.spawn import SpawnOrder, start_agent
+
+log = logging.getLogger(__name__)
+
+
+class Spawning:
+    """Browses folders and starts agents, as far as the policy of this moment allows."""
+
+    def __init__(
+        self,
+        agents: Agents,
+        keepers: KeeperBook,
+        policy: Callable[[], Policy],
+        *,
+        saved: Callable[[AgentId], Awaitable[None]],
+        home: Home,
+        environment: Mapping[str, str],
+        user_home: Path,
+    ) -> None:
+        self._agents = agents
+        self._keepers = keepers
+        self._policy = policy
+        self._saved = saved
+        self._home = home
+        self._environment = environment
+        self._user_home = user_home
+        self._starting: dict[str, asyncio.Task[AgentId]] = {}
+
+    async def folders(self, wanted: contract.Folders) -> Json:
+        """See node.folders of the contract."""
+        working = [record.cwd for record in self._agents.roster if record.live]
+        listing = await asyncio.to_thread(
+            list_folders,
+            self._policy().roots,
+            wanted.path,
+            user_home=self._user_home,
+            hidden=wanted.hidden,
+            agent_folders=working,
+        )
+        return listing.to_json()
+
+    async def spawn(self, wanted: contract.Spawn) -> AgentId:
+        """Start an agent; the same request twice gives the same one. Raises as spawn.start_agent does."""
+        if not 0 < len(wanted.request_id) <= 128:
+            raise BadRequest("request_id has 1 to 128 characters")
+        if (known := self._agents.roster.by_request(wanted.request_id)) is not None and known.pid is not None:
+            return known.id
+        starting = self._starting.get(wanted.request_id)
+        if starting is None:
+            starting = asyncio.create_task(self._start(wanted), name=f"spawn-{wanted.request_id}")
+            self._starting[wanted.request_id] = starting
+            starting.add_done_callback(lambda _: self._starting.pop(wanted.request_id, None))
+        # Shielded: whoever asked may give up, the start is under way all the same.
+        return await asyncio.shield(starting)
+
+    async def _start(self, wanted: contract.Spawn) -> AgentId:
+        folder = wanted.new_folder or Path(wanted.path).name
+        record = self._agents.roster.expect(
+            instance=str(uuid.uuid4()),
+            kind=wanted.kind,
+            name=clean_name(wanted.name or folder, wanted.kind),
+            cwd=wanted.path,
+            project=None,
+            request_id=wanted.request_id,
+            now=time.time(),
+        )
+        self._agents.expect(record)
+        order = SpawnOrder(
+            agent=record.id,
+            instance=record.instance,
+            kind=wanted.kind,
+            path=wanted.path,
+            new_folder=wanted.new_folder,
+            args=tuple(wanted.args),
+        )
+        try:
+            spawned = await start_agent(
+                order,
+                self._policy(),
+                home=self._home,
+                environment=self._environment,
+                user_home=self._user_home,
+            )
+        except BaseException:
+            self._agents.give_up(record.id)
+            raise
+        project = await asyncio.to_thread(project_of, spawned.cwd, self._user_home)
+        self._keepers.started(spawned)
+        self._agents.placed(record.id, spawned.cwd, project.name if project else None)
+        self._agents.held(record.id, spawned.pid, spawned.pid_start)
+        await self._saved(record.id)  # before the answer: the same request after a crash starts no second one
+        log.info("agent spawned agent=%s kind=%s pid=%d", record.id, wanted.kind, spawned.pid)
+        return record.id
