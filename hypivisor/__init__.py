@@ -1,0 +1,1 @@
+"""The control plane: registry, routing and trust of one mesh."""

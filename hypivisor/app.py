@@ -1,0 +1,291 @@
+"""The hypivisor process, wired: store and trust, registry, Link, enrolment, Console, control socket, mDNS."""
+
+import asyncio
+import getpass
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from hyperpi import contract, discovery, runfile, tls
+from hyperpi.address import NodeId, new_id
+from hyperpi.clock import rfc3339
+from hyperpi.config import Home
+from hyperpi.console_client import ConsoleClient
+from hyperpi.contract import Json
+from hyperpi.control import ControlSocket
+from hyperpi.errors import Conflict
+from hyperpi.holder import held
+from hyperpi.mesh_view import MeshView
+from hyperpi.roles import ADMIN, Caller
+from hyperpi.wire.hyperpi.v1 import console_pb2_grpc, mesh_pb2, mesh_pb2_grpc
+from hypivisor.console_service import ConsoleService
+from hypivisor.enroll_service import EnrolmentService, Reachable, enrol_server
+from hypivisor.joins import Pending, PendingJoins
+from hypivisor.link_service import LinkService
+from hypivisor.methods import Methods
+from hypivisor.registry import LIMITS, Registry
+from hypivisor.trust import Gate, open_gate
+
+log = logging.getLogger(__name__)
+
+CONSOLE_S = 5.0  # to reach our own Unix socket
+STOP_S = 1.5  # after Goodbye; an idle stream would take any longer grace whole
+
+SERVER_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # or two servers would silently share a port
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # below the nodes' 10 s, or links are cut
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HypivisorConfig:
+    """What one hypivisor is told. A port of 0 picks one."""
+
+    home: Home
+    node_host: str = "0.0.0.0"  # noqa: S104  machines must reach it; always mTLS
+    grpc_port: int = 31416
+    enrol_port: int = 31417
+    mesh_name: str | None = None
+    mdns: bool = True
+    home_node: bool = True  # a node with the same home stores what people send
+    pre_shared_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hypivisor:
+    """A running hypivisor, as the command and a Pi-DE in the same process see it."""
+
+    config: HypivisorConfig
+    gate: Gate
+    registry: Registry
+    fingerprint: str  # of the mesh CA, base32
+    grpc_port: int
+    enrol_port: int
+    addresses: tuple[str, ...]  # of this machine, for nodes; best first
+    console: Path
+    control: Path
+    client: ConsoleClient
+
+    @property
+    def ca_path(self) -> Path:
+        """The mesh CA's certificate, for browsers that are to trust it."""
+        return self.config.home.hypivisor / "ca.pem"
+
+    def write_run_json(self, extra: Json) -> None:
+        """From now on the command finds this hypivisor."""
+        own = {
+            "pid": os.getpid(),
+            "mesh": self.gate.mesh.name,
+            "grpc_port": self.grpc_port,
+            "enrol_port": self.enrol_port,
+            "console": str(self.console),
+            "control": str(self.control),
+            "started": rfc3339(),
+        }
+        runfile.write(self.config.home.hypivisor / "run.json", {**own, **extra})
+
+
+@asynccontextmanager
+async def running(config: HypivisorConfig) -> AsyncIterator[Hypivisor]:
+    """Run a hypivisor as long as the block lasts; on leaving, nodes are told that it will be back.
+
+    Raises Conflict when another process holds the home or a port.
+    """
+    folder = config.home.make("hypivisor")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(held(folder / "lock", "hypivisor"))
+        gate = stack.enter_context(open_gate(folder, config.mesh_name, config.pre_shared_token))
+        registry = Registry(MeshView(gate.mesh.name, new_id("r", 8), LIMITS))
+        gate.trust.remember_into(registry)
+        hypivisor = await _serve(config, gate, registry, stack)
+        async with asyncio.TaskGroup() as tasks:  # one that fails ends the hypivisor, and says why
+            parts = [
+                tasks.create_task(hypivisor.client.run(), name="console-client"),
+                tasks.create_task(gate.trust.run(registry), name="trust"),
+                tasks.create_task(_serve_control(hypivisor), name="control-socket"),
+            ]
+            if config.mdns:
+                parts.append(tasks.create_task(_announce(hypivisor), name="announce"))
+            await asyncio.wait_for(hypivisor.client.connected.wait(), CONSOLE_S)
+            log.info("hypivisor running mesh=%s grpc=%d", gate.mesh.name, hypivisor.grpc_port)
+            try:
+                yield hypivisor
+            finally:
+                (folder / "run.json").unlink(missing_ok=True)
+                for part in parts:
+                    part.cancel()
+
+
+async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack: AsyncExitStack) -> Hypivisor:
+    """Start the three gRPC servers: nodes (mTLS), enrolment (TLS), front ends (a private Unix socket)."""
+    home = _home_node(config)
+    consoles: list[ConsoleService] = []
+
+    def notice(said: mesh_pb2.Notice) -> None:
+        for console in consoles:
+            console.notice(said)
+
+    links = LinkService(
+        registry, gate.trust, mesh_id=gate.mesh.id, mesh_name=gate.mesh.name, home=home, notice=notice
+    )
+    identity = gate.ca.server_identity(time.time())
+    link_server = grpc.aio.server(
+        options=SERVER_OPTIONS, interceptors=[tls.NodesOnly(gate.mesh.id, gate.trust.is_revoked)]
+    )
+    mesh_pb2_grpc.add_MeshServicer_to_server(links, link_server)
+    with _port_conflict(config.grpc_port, "--grpc-port"):
+        credentials = tls.server_credentials(identity, client_certificates=True)
+        grpc_port = link_server.add_secure_port(f"{config.node_host}:{config.grpc_port}", credentials)
+
+    reachable = Reachable(grpc_port, tuple(discovery.own_addresses()))
+    joins = PendingJoins(
+        gate.ca.fingerprint,
+        time.monotonic,
+        changed=lambda: registry.show_pending(_waiting(joins.ls())),
+    )
+    enrolment = EnrolmentService(
+        gate.enroller, gate.ca, lambda: gate.mesh, gate.thread, lambda: reachable, joins=joins
+    )
+    with _port_conflict(config.enrol_port, "--enrol-port"):
+        enrolling, ports = enrol_server(enrolment, identity, [f"{config.node_host}:{config.enrol_port}"])
+    fingerprint = tls.base32(tls.fingerprint(gate.ca.certificate_pem))
+    join_address = {
+        "addresses": [f"{address}:{ports[0]}" for address in reachable.addresses],
+        "enrol_port": ports[0],
+        "fingerprint": fingerprint,
+    }
+
+    links.methods = Methods(links, gate.trust, home, lambda: join_address, joins)
+    console = ConsoleService(links, links.methods)
+    consoles.append(console)
+
+    def credential_ended(credential: str) -> None:
+        notice(mesh_pb2.Notice(topic=f"credential:{credential}", method="ended", params_json=b"{}"))
+
+    gate.trust.ended = credential_ended
+    console_server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    console_pb2_grpc.add_ConsoleServicer_to_server(console, console_server)
+    sockets = config.home.socket_folder()
+    console_path = sockets / "console.sock"
+    console_path.unlink(missing_ok=True)
+    console_server.add_insecure_port(f"unix:{console_path}")
+
+    for server in (link_server, enrolling, console_server):
+        await server.start()
+    console_path.chmod(0o600)
+    watching = asyncio.create_task(_watch_links(links), name="watch-links")
+    stack.push_async_callback(_stop, links, watching, link_server, enrolling, console_server)
+    return Hypivisor(
+        config=config,
+        gate=gate,
+        registry=registry,
+        fingerprint=fingerprint,
+        grpc_port=grpc_port,
+        enrol_port=ports[0],
+        addresses=reachable.addresses,
+        console=console_path,
+        control=sockets / "hypivisor.sock",
+        client=ConsoleClient(f"unix:{console_path}"),
+    )
+
+
+def _waiting(waiting: list[Pending]) -> dict[str, contract.Node]:
+    """Machines that wait for approval, as nodes of the roster."""
+    now, monotonic = time.time(), time.monotonic()
+    return {
+        f"pending-{machine.code}": contract.Node(
+            id=f"pending-{machine.code}",
+            name=machine.name,
+            state="pending",
+            since=rfc3339(now - (monotonic - machine.since)),
+            last_heard=rfc3339(now),
+            version="",
+            platform="",
+            address=machine.machine,
+            agents=0,
+            load=None,
+            disk=None,
+            code=machine.code,
+        )
+        for machine in waiting
+    }
+
+
+async def _serve_control(hypivisor: Hypivisor) -> None:
+    """The socket of this machine's owner, who is an admin."""
+    owner = Caller(getpass.getuser(), ADMIN, "cli")
+    control = ControlSocket(hypivisor.client, lambda _pid: owner)
+
+    def notice(topic: str, method: str, params: bytes) -> None:
+        for viewer in control.viewers:
+            viewer.notice(topic, method, params)
+
+    hypivisor.client.on_notice.append(notice)
+    await control.serve(hypivisor.control)
+
+
+async def _announce(hypivisor: Hypivisor) -> None:
+    properties = {"grpc": str(hypivisor.grpc_port), "fp": hypivisor.fingerprint[:16]}
+    await discovery.announce(
+        discovery.HYPIVISOR_TYPE, hypivisor.gate.mesh.name, hypivisor.enrol_port, properties
+    )
+
+
+def _home_node(config: HypivisorConfig) -> Callable[[], NodeId | None]:
+    """The node that shares our home: its id stands in its identity once it has joined."""
+    path = config.home.node / "identity" / "mesh.json"
+
+    def home() -> NodeId | None:
+        if not config.home_node:
+            return None
+        known = runfile.read(path)
+        return NodeId(known["node_id"]) if known and "node_id" in known else None
+
+    return home
+
+
+@contextmanager
+def _port_conflict(port: int, flag: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError):  # the second is grpc's word for it
+        raise Conflict(
+            f"port {port} cannot be listened on: it is in use or forbidden",
+            hint=f"choose another with {flag}, or 0 for any",
+        ) from None
+
+
+async def _watch_links(links: LinkService) -> None:
+    """Cut what was silent for three heartbeats, and call lost what has been away for long."""
+    while True:
+        await asyncio.sleep(1)
+        for node in links.registry.silent(time.monotonic()):
+            log.warning("a node has gone silent node=%s", node)
+            links.cut(node, "silent")
+        links.registry.tick(time.time(), time.monotonic())
+
+
+async def _stop(links: LinkService, watching: asyncio.Task[None], *servers: grpc.aio.Server) -> None:
+    for node in list(links.links):
+        links.cut(node, "restart")
+    await asyncio.sleep(0.05)  # one turn for the goodbyes to be written; they are a courtesy
+    await _cancel([watching])
+    await asyncio.gather(*(server.stop(STOP_S) for server in servers))
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            log.error("a part ended badly", exc_info=result)

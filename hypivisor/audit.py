@@ -1,0 +1,141 @@
+"""The audit trail: who did what, from where, with what result. Its own SQLite file, hash-chained.
+
+Each row's hash covers the row and the hash before it (as in RFC 6962's idea of an append-only log, but a
+plain chain): a row that is edited, removed from the middle or put in between breaks every hash after it. Rows
+cut off at the end are noticed by SQLite's own counter. Whoever can write the file can also recompute all of
+it; what helps against that is a copy of the last hash elsewhere, which `verify` returns for that purpose.
+
+When a row cannot be written, the act that it records must not happen: `append` raises AuditUnwritable.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hyperpi.database import StoreUnwritable, open_database, transaction
+from hyperpi.errors import Overloaded
+
+MAX_DETAILS_BYTES = 16 * 1024  # more is cut: the trail says what happened, it is not an archive
+_GENESIS = hashlib.sha256(b"hyperpi audit v1").digest()
+
+_SCHEMA_1 = """
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, who TEXT NOT NULL, origin TEXT NOT NULL,
+    what TEXT NOT NULL, result TEXT NOT NULL, details TEXT NOT NULL, hash BLOB NOT NULL
+);
+"""
+MIGRATIONS: tuple[str, ...] = (_SCHEMA_1,)
+
+
+class AuditUnwritable(Overloaded):
+    """The trail cannot be written, so what it would record is refused. Retry once the disk is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One act. `origin` is where it came from: an address, "control socket", "node den"."""
+
+    seq: int
+    at: float  # Unix seconds
+    who: str
+    origin: str
+    what: str  # a dotted verb: node.join, token.create, session.open
+    result: str  # done | refused | failed
+    details: Mapping[str, object]
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verifying found. `broken_at` is the first row that does not fit, None when all do."""
+
+    rows: int
+    head: bytes  # hash of the last good row; the same later means that nothing before it was changed
+    broken_at: int | None = None
+    reason: str = ""
+
+
+class Audit:
+    """The trail of one hypivisor. Blocks on its file; for one thread."""
+
+    def __init__(self, db: sqlite3.Connection, clock: Callable[[], float]) -> None:
+        self._db = db
+        self._clock = clock
+
+    @classmethod
+    def open(cls, path: Path, clock: Callable[[], float]) -> "Audit":
+        """Open or make the file (0600). Raises StoreUnusable, OSError."""
+        return cls(open_database(path, MIGRATIONS), clock)
+
+    def close(self) -> None:
+        """Close the file; further calls fail."""
+        self._db.close()
+
+    def append(
+        self, who: str, origin: str, what: str, result: str, details: Mapping[str, object] | None = None
+    ) -> int:
+        """Record an act durably; its number. No secrets in `details`. Raises AuditUnwritable."""
+        text = json.dumps(details or {}, ensure_ascii=False, separators=(",", ":"), default=str)
+        if len(text.encode("utf-8", "replace")) > MAX_DETAILS_BYTES:
+            text = json.dumps({"cut": text[: MAX_DETAILS_BYTES // 4]}, ensure_ascii=True)
+        fields = [_clean(part) for part in (who, origin, what, result, text)]
+        at = round(self._clock(), 3)
+        try:
+            with transaction(self._db) as db:
+                last = db.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
+                seq, before = (last[0] + 1, bytes(last[1])) if last else (1, _GENESIS)
+                row = (seq, at, *fields, _hash(before, seq, at, *fields))
+                db.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        except (StoreUnwritable, sqlite3.Error) as exc:
+            raise AuditUnwritable(
+                "refused: the audit trail cannot be written", hint="is the disk full?"
+            ) from exc
+        return int(seq)
+
+    def ls(self, limit: int = 100, *, before: int | None = None) -> list[AuditRow]:
+        """The newest rows (below `before`), newest first."""
+        rows = self._db.execute(
+            "SELECT * FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?",
+            (before if before is not None else 2**62, max(0, min(limit, 10_000))),
+        )
+        return [_row(*found) for found in rows]
+
+    def verify(self) -> Verdict:
+        """Walk the whole chain."""
+        hash_before, count = _GENESIS, 0
+        for seq, at, who, origin, what, result, details, found in self._db.execute(
+            "SELECT * FROM audit ORDER BY seq"
+        ):
+            if seq != count + 1:
+                return Verdict(count, hash_before, count + 1, "a row is missing")
+            wanted = _hash(hash_before, seq, at, who, origin, what, result, details)
+            if wanted != found:
+                return Verdict(count, hash_before, seq, "the row was changed")
+            hash_before, count = wanted, seq
+        counter = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
+        if counter is not None and counter[0] != count:
+            return Verdict(count, hash_before, count + 1, "rows at the end are missing")
+        return Verdict(count, hash_before)
+
+
+def _hash(before: bytes, *fields: object) -> bytes:
+    # JSON with ASCII only: one text for one list of values, whatever the values contain.
+    return hashlib.sha256(before + json.dumps(fields, separators=(",", ":")).encode()).digest()
+
+
+def _clean(text: str) -> str:
+    """Text that SQLite can hold: a lone surrogate cannot be stored as UTF-8."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _row(
+    seq: int, at: float, who: str, origin: str, what: str, result: str, details: str, found: bytes
+) -> AuditRow:
+    try:
+        read = json.loads(details)
+    except ValueError:  # somebody edited it; verify() says where
+        read = {"unreadable": details}
+    return AuditRow(seq, at, who, origin, what, result, read, found)

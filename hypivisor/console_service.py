@@ -1,0 +1,143 @@
+"""The Console edge: what front ends see of the mesh, and what they ask of it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import grpc
+
+from hyperpi import strict_json
+from hyperpi.address import AgentId
+from hyperpi.errors import HyperPiError
+from hyperpi.event import Reset
+from hyperpi.frames import FrameQueue
+from hyperpi.mesh_view import Change
+from hyperpi.roles import Caller
+from hyperpi.status import status_of
+from hyperpi.wire import convert
+from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc, mesh_pb2
+from hypivisor.link_service import LinkService
+
+log = logging.getLogger(__name__)
+
+MAX_NOTICES = 10_000  # of one front end that does not read; it is ended, and comes back to a whole roster
+MAX_FEED_BYTES = 16 << 20
+BEAT_S = 10.0
+
+
+class Methods(Protocol):
+    """Every method of the contract that is not a stream."""
+
+    async def call_from_front_end(self, method: str, params_json: bytes, caller: Caller) -> bytes:
+        """The encoded result. Raises HyperPiError."""
+
+
+class FeedWatcher:
+    """One front end's stream of one agent: bounded, ended rather than waited for."""
+
+    def __init__(self) -> None:
+        self.queue: FrameQueue[mesh_pb2.EventRun] = FrameQueue(MAX_FEED_BYTES)
+        self.over: tuple[grpc.StatusCode, str] | None = None
+
+    def events(self, run: mesh_pb2.EventRun) -> None:
+        """See link_service.Watcher."""
+        self.queue.put(run)
+
+    def reset(self, reset: Reset) -> None:
+        """See link_service.Watcher."""
+        text = strict_json.encode({"epoch": reset.epoch, "reason": reset.reason}).decode()
+        self._end(grpc.StatusCode.FAILED_PRECONDITION, text)
+
+    def node_gone(self) -> None:
+        """See link_service.Watcher."""
+        self._end(grpc.StatusCode.UNAVAILABLE, "the node's link has ended")
+
+    def _end(self, code: grpc.StatusCode, why: str) -> None:
+        self.over = (code, why)
+        self.queue.wake.set()
+
+
+class ConsoleService(console_pb2_grpc.ConsoleServicer):
+    """Serves front ends; they may come and go."""
+
+    def __init__(self, links: LinkService, methods: Methods) -> None:
+        self._links = links
+        self._methods = methods
+        self._notices: dict[asyncio.Event, list[mesh_pb2.Notice]] = {}
+
+    def notice(self, notice: mesh_pb2.Notice) -> None:
+        """Pass a notice to every front end; each knows its viewers."""
+        for wake, pending in self._notices.items():
+            if len(pending) <= MAX_NOTICES:
+                pending.append(notice)
+            wake.set()
+
+    async def Watch(
+        self, request: console_pb2.WatchRequest, context: Any
+    ) -> AsyncIterator[console_pb2.MeshChange]:
+        """The roster, whole, then what changes."""
+        view = self._links.registry.view
+        limits = strict_json.encode(view.limits)
+        wake = asyncio.Event()
+        pending = self._notices[wake] = []
+        view.listen(wake.set)
+        try:
+            whole = Change(view.epoch, 0, view.rev, True, dict(view.nodes), dict(view.agents))
+            rev = view.rev
+            yield convert.change_to_wire(whole, view.mesh, limits, [])
+            while True:
+                try:
+                    async with asyncio.timeout(BEAT_S):
+                        await wake.wait()
+                except TimeoutError:
+                    pass  # an empty change is the heartbeat
+                wake.clear()
+                if len(pending) > MAX_NOTICES:
+                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many unread notices")
+                notices, pending[:] = list(pending), []
+                change = view.since(rev)
+                rev = change.rev
+                yield convert.change_to_wire(change, view.mesh, limits, notices)
+        finally:
+            view.unlisten(wake.set)
+            del self._notices[wake]
+
+    async def Attach(
+        self, request: console_pb2.AttachRequest, context: Any
+    ) -> AsyncIterator[console_pb2.FeedBatch]:
+        """One agent's events after a cursor."""
+        agent = AgentId(request.agent)
+        watcher = FeedWatcher()
+        try:
+            opened = await self._links.watch(
+                agent, convert.cursor_from_wire(request.epoch, request.seq), watcher
+            )
+        except HyperPiError as exc:
+            await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
+            return
+        try:
+            yield console_pb2.FeedBatch(opened=opened)
+            while watcher.over is None:
+                watcher.queue.wake.clear()
+                if runs := watcher.queue.take():
+                    yield console_pb2.FeedBatch(runs=runs)
+                else:
+                    await watcher.queue.wake.wait()
+            await context.abort(*watcher.over)
+        except HyperPiError as exc:
+            await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
+        finally:
+            self._links.unwatch(agent, watcher)
+
+    async def Call(self, request: console_pb2.ConsoleCall, context: Any) -> mesh_pb2.Reply:
+        """Any method; errors travel in the reply, so that their data survives."""
+        caller = convert.caller_from_wire(request.caller)
+        try:
+            result = await self._methods.call_from_front_end(request.method, request.params_json, caller)
+        except HyperPiError as exc:
+            return mesh_pb2.Reply(error=convert.error_to_wire(exc))
+        except Exception as exc:  # a boundary: the front end gets no detail, the log gets all of it
+            log.exception("a call failed method=%s", request.method)
+            return mesh_pb2.Reply(error=convert.error_to_wire(exc))
+        return mesh_pb2.Reply(result_json=result)

@@ -1,0 +1,526 @@
+"""The Link edge: one bidirectional stream per node, its frames turned into facts and back.
+
+Identity comes from the certificate alone. Each stream has one reader and one writer; a slow or broken one
+ends by itself and the node dials again.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+import msgspec
+
+from hyperpi import __version__, strict_json, tls
+from hyperpi.address import AgentId, NodeId
+from hyperpi.errors import Conflict, HyperPiError, NodeUnreachable, NotFound
+from hyperpi.event import Cursor, Reset
+from hyperpi.frames import FrameQueue
+from hyperpi.roles import OPERATOR, Caller
+from hyperpi.wire import convert
+from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
+from hypivisor.demand import Demand
+from hypivisor.registry import HEARTBEAT_S, Found, Registry
+from hypivisor.router import route, speaks_for
+
+log = logging.getLogger(__name__)
+
+PROTOCOL_FLOOR = 1
+SUBSCRIBE_S = 10.0
+REDIAL_S = 5.0  # within this a node has dialled again, after our start or a blip of the network
+
+
+class Watcher(Protocol):
+    """A front end's stream of one agent's events."""
+
+    def events(self, run: mesh_pb2.EventRun) -> None:
+        """Live events, or a replay meant for it alone."""
+
+    def reset(self, reset: Reset) -> None:
+        """The epoch is over."""
+
+    def node_gone(self) -> None:
+        """The agent's node cannot be reached any more."""
+
+
+class Methods(Protocol):
+    """What the owner of a joined machine may ask."""
+
+    async def call(self, method: str, params_json: bytes, caller: Caller) -> bytes:
+        """The encoded result. Raises HyperPiError."""
+
+
+class NodeMemory(Protocol):
+    """What is kept of nodes across restarts."""
+
+    async def node_seen(self, node: NodeId, boot: int) -> str:
+        """Record a node's start; its name. Raises Conflict for a stale boot, NotFound."""
+
+    def roster_changed(self, node: NodeId) -> None:
+        """Its remembered roster is out of date."""
+
+    async def node_left(self, node: NodeId) -> None:
+        """It left the mesh by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A watcher that the node was asked to serve."""
+
+    agent: AgentId
+    watcher: Watcher
+    opened: asyncio.Future[mesh_pb2.Subscribed]
+    begin: Callable[[], None]
+
+
+class NodeLink:
+    """One node's live stream."""
+
+    def __init__(self, node: NodeId) -> None:
+        self.node = node
+        self.queue: FrameQueue[mesh_pb2.HypivisorFrame] = FrameQueue()
+        self.farewell: str | None = None
+        self._numbers = itertools.count(1)
+        self._calls: dict[int, asyncio.Future[bytes]] = {}
+        self._working: set[asyncio.Task[None]] = set()
+        self._subscriptions: dict[int, Subscription] = {}
+
+    def send(self, **frame: Any) -> None:
+        """Queue one frame."""
+        self.queue.put(mesh_pb2.HypivisorFrame(**frame))
+
+    def work(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something for this node as long as its stream lasts."""
+        task = asyncio.create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    async def call(self, method: str, params: bytes, caller: Caller, timeout_s: float) -> bytes:
+        """Ask the node; the encoded result. Raises its error; NodeUnreachable on silence or a lost link."""
+        number = next(self._numbers)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._calls[number] = answer
+        self.send(
+            call=mesh_pb2.Call(
+                call=number,
+                method=method,
+                params_json=params,
+                caller=convert.caller_to_wire(caller),
+                timeout_ms=int(timeout_s * 1000),
+            )
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise NodeUnreachable(f"the node did not answer within {timeout_s:g} s") from None
+        finally:
+            self._calls.pop(number, None)
+
+    async def subscribe(
+        self, agent: AgentId, cursor: Cursor | None, watcher: Watcher, begin: Callable[[], None]
+    ) -> mesh_pb2.Subscribed:
+        """Have the node send an agent's events. Raises its error, or NodeUnreachable.
+
+        `begin` is called at the answer's own place in the stream: a replay comes after it, then live events.
+        """
+        number = next(self._numbers)
+        opened: asyncio.Future[mesh_pb2.Subscribed] = asyncio.get_running_loop().create_future()
+        self._subscriptions[number] = Subscription(agent, watcher, opened, begin)
+        epoch, seq = (cursor.epoch, cursor.seq) if cursor else ("", 0)
+        self.send(subscribe=mesh_pb2.Subscribe(subscription=number, agent=agent, epoch=epoch, seq=seq))
+        try:
+            async with asyncio.timeout(SUBSCRIBE_S):
+                return await opened
+        except TimeoutError:
+            raise NodeUnreachable("the node did not answer") from None
+
+    def unsubscribe(self, watcher: Watcher) -> None:
+        """Forget a watcher; harmless when repeated."""
+        for number, subscription in list(self._subscriptions.items()):
+            if subscription.watcher is watcher:
+                del self._subscriptions[number]
+
+    def is_subscribing(self, agent: AgentId) -> bool:
+        """Whether the node was asked for an agent's events and has not answered yet."""
+        return any(s.agent == agent and not s.opened.done() for s in self._subscriptions.values())
+
+    # --- frames from the node --------------------------------------------------------------------------
+
+    def replied(self, reply: mesh_pb2.Reply) -> None:
+        """An answer to a call of ours; a late one is dropped."""
+        answer = self._calls.get(reply.call)
+        if answer is None or answer.done():
+            return
+        if reply.HasField("error"):
+            answer.set_exception(convert.error_from_wire(reply.error))
+        else:
+            answer.set_result(reply.result_json)
+
+    def subscribed(self, answer: mesh_pb2.Subscribed) -> None:
+        """The node has begun (or refused) a subscription."""
+        subscription = self._subscriptions.get(answer.subscription)
+        if subscription is None or subscription.opened.done():
+            return
+        if answer.HasField("error"):
+            subscription.opened.set_exception(convert.error_from_wire(answer.error))
+        else:
+            subscription.begin()
+            subscription.opened.set_result(answer)
+
+    def replayed(self, run: mesh_pb2.EventRun) -> None:
+        """Events for one watcher that began behind the others."""
+        if (subscription := self._subscriptions.get(run.subscription)) is not None:
+            subscription.watcher.events(run)
+
+    def close(self) -> None:
+        """The stream has ended: whoever waits for the node is told, and nothing is done for it any more."""
+        for task in self._working:
+            task.cancel()
+        gone = NodeUnreachable("the node's link has ended", hint="it is dialling again")
+        for answer in self._calls.values():
+            if not answer.done():
+                answer.set_exception(gone)
+        for subscription in self._subscriptions.values():
+            if not subscription.opened.done():
+                subscription.opened.set_exception(gone)
+
+
+class LinkService(mesh_pb2_grpc.MeshServicer):
+    """All nodes' streams, and the demand for their agents' events."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        memory: NodeMemory,
+        *,
+        mesh_id: str,
+        mesh_name: str,
+        home: Callable[[], NodeId | None],
+        notice: Callable[[mesh_pb2.Notice], None],
+    ) -> None:
+        self.registry = registry
+        self.links: dict[NodeId, NodeLink] = {}
+        self.demand: Demand[Watcher] = Demand()
+        self.methods: Methods | None = None  # set once, before the server starts
+        self._memory = memory
+        self._mesh_id, self._mesh_name = mesh_id, mesh_name
+        self._home = home
+        self._notice = notice
+        self._started = time.monotonic()
+        self._dropped: dict[NodeId, float] = {}  # when nodes that are away were last linked, monotonic
+        self._linked = asyncio.Event()  # set, and replaced, when a node links
+
+    def link(self, node: NodeId) -> NodeLink:
+        """The node's stream. Raises NodeUnreachable when it has none."""
+        link = self.links.get(node)
+        if link is None:
+            record = self.registry.nodes.get(node)
+            name = record.name if record else node
+            raise NodeUnreachable(
+                f"{name} is {record.state if record else 'unknown'}",
+                hint="it comes back by itself when its machine is up and on the network",
+            )
+        return link
+
+    async def link_soon(self, node: NodeId) -> NodeLink:
+        """The node's stream, waited for while it may be dialling again. Raises NodeUnreachable.
+
+        Or a prompt that was sent again at once after our restart would be refused, though it may have run.
+        """
+        until = self._dropped.get(node, self._started) + REDIAL_S
+        record = self.registry.nodes.get(node)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                while node not in self.links and record is not None and record.state == "disconnected":
+                    await self._linked.wait()
+        return self.link(node)
+
+    async def find_soon(self, agent: str) -> Found:
+        """An agent by name or id, waited for while nodes dial again: what we remember of them may be older
+        than it. Raises NotFound, AmbiguousName.
+        """
+        until = self._started + REDIAL_S
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                while any(record.state == "disconnected" for record in self.registry.nodes.values()):
+                    with contextlib.suppress(NotFound):
+                        return self.registry.find(agent)
+                    await self._linked.wait()
+        return self.registry.find(agent)
+
+    async def watch(self, agent: AgentId, cursor: Cursor | None, watcher: Watcher) -> mesh_pb2.Subscribed:
+        """Begin to follow an agent. Raises NotFound, NodeUnreachable."""
+        link = self.link(self.registry.find(agent).node.id)
+
+        def begin() -> None:
+            self.registry.watched(agent, self.demand.add(agent, watcher))
+
+        try:
+            return await link.subscribe(agent, cursor, watcher, begin)
+        except BaseException:
+            self.unwatch(agent, watcher)
+            raise
+
+    def unwatch(self, agent: AgentId, watcher: Watcher) -> None:
+        """Stop following; when it was the last, the node stops sending."""
+        left = self.demand.remove(agent, watcher)
+        self.registry.watched(agent, left)
+        for link in self.links.values():
+            link.unsubscribe(watcher)
+        if left:
+            return
+        # Forgotten, or its node is away: then nothing is sent anyway.
+        with contextlib.suppress(HyperPiError):
+            self._unsubscribe(self.link(self.registry.find(agent).node.id), agent)
+
+    def _unsubscribe(self, link: NodeLink, agent: AgentId) -> None:
+        """Nobody watches any more; but somebody who has just asked would be left without events."""
+        if not link.is_subscribing(agent):
+            link.send(unsubscribe=mesh_pb2.Unsubscribe(agent=agent))
+
+    def cut(self, node: NodeId, reason: str) -> None:
+        """End a node's stream, saying why."""
+        if (link := self.links.get(node)) is not None:
+            link.farewell = reason
+            link.queue.wake.set()
+
+    # --- the stream ------------------------------------------------------------------------------------
+
+    async def Link(self, request_iterator: AsyncIterator[mesh_pb2.NodeBatch], context: Any) -> None:
+        """Serve one node until its stream ends."""
+        node = NodeId(tls.peer_node_id(context.auth_context(), self._mesh_id))
+        batches = aiter(request_iterator)
+        try:
+            first = await asyncio.wait_for(anext(batches), HEARTBEAT_S)
+            link, frames = await self._open(node, first)
+        except (StopAsyncIteration, TimeoutError, msgspec.DecodeError):
+            return
+        except HyperPiError as exc:
+            code = grpc.StatusCode.FAILED_PRECONDITION
+            await context.abort(code, strict_json.encode({"message": str(exc), "hint": exc.hint}).decode())
+            return
+        reader = asyncio.ensure_future(self._read(link, frames, batches))
+        try:
+            await self._write(link, reader, context)
+        finally:
+            reader.cancel()
+            (ended,) = await asyncio.gather(reader, return_exceptions=True)
+            if isinstance(ended, Exception) and not isinstance(ended, grpc.RpcError):
+                log.error("a node's frames could not be read node=%s", node, exc_info=ended)
+            await self._closed(link)
+
+    async def _open(self, node: NodeId, first: mesh_pb2.NodeBatch) -> tuple[NodeLink, list[Any]]:
+        frames = list(first.frames)
+        if not frames or frames[0].WhichOneof("frame") != "hello":
+            raise Conflict("the first frame of a link is Hello")
+        hello = frames[0].hello
+        if hello.protocol < PROTOCOL_FLOOR:
+            raise Conflict(
+                f"this node speaks protocol {hello.protocol}, {PROTOCOL_FLOOR} is needed",
+                hint="upgrade hyper-pi on that machine",
+            )
+        name = await self._memory.node_seen(node, hello.boot)
+        agents = [msgspec.json.decode(a.agent_json) for a in hello.agents]  # before anything is registered
+        about = {"version": hello.version, "platform": hello.platform, "address": hello.address}
+        self.registry.link(node, name, hello.boot, about, time.time(), time.monotonic())
+        if (older := self.links.pop(node, None)) is not None:
+            older.farewell = "superseded"
+            older.queue.wake.set()
+            older.close()
+        link = self.links[node] = NodeLink(node)
+        self._dropped.pop(node, None)
+        self._linked.set()
+        self._linked = asyncio.Event()
+        self.registry.replace_agents(node, agents)
+        self._status(node, hello.status)
+        self._memory.roster_changed(node)
+        link.send(
+            welcome=mesh_pb2.Welcome(
+                node=node, name=name, mesh=self._mesh_name, heartbeat_s=HEARTBEAT_S, version=__version__
+            )
+        )
+        log.info("node linked node=%s name=%s boot=%d", node, name, hello.boot)
+        for other in self.links.values():
+            if other is not link:
+                other.send(back=mesh_pb2.NodeBack(name=name))
+        return link, frames[1:]
+
+    async def _read(
+        self, link: NodeLink, first: list[mesh_pb2.NodeFrame], batches: AsyncIterator[mesh_pb2.NodeBatch]
+    ) -> None:
+        for frame in first:
+            self._take(link, frame)
+        async for batch in batches:
+            self.registry.heard(link.node, time.time(), time.monotonic())
+            for frame in batch.frames:
+                self._take(link, frame)
+
+    async def _write(self, link: NodeLink, reader: asyncio.Future[None], context: Any) -> None:
+        reader.add_done_callback(lambda _: link.queue.wake.set())
+        beat = 0
+        while not reader.done() and link.farewell is None:
+            link.queue.wake.clear()
+            if frames := link.queue.take():
+                await context.write(mesh_pb2.HypivisorBatch(frames=frames))
+                continue
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await link.queue.wake.wait()
+            except TimeoutError:
+                beat += 1
+                link.send(heartbeat=mesh_pb2.Heartbeat(count=beat))
+        if not reader.done() and link.farewell is not None:
+            goodbye = mesh_pb2.HypivisorFrame(goodbye=mesh_pb2.Goodbye(reason=link.farewell))
+            await context.write(mesh_pb2.HypivisorBatch(frames=[goodbye]))
+
+    async def _closed(self, link: NodeLink) -> None:
+        link.close()
+        if self.links.get(link.node) is not link:
+            return  # superseded: the newer stream speaks for the node
+        del self.links[link.node]
+        self._dropped[link.node] = time.monotonic()
+        record = self.registry.nodes.get(link.node)
+        if record is None:
+            return  # revoked meanwhile
+        self.registry.unlink(link.node, "left" if link.farewell == "leave" else "disconnected", time.time())
+        log.info("node unlinked node=%s reason=%s", link.node, link.farewell or "dropped")
+        for agent in self.demand.agents():
+            if agent in record.agents:
+                for watcher in self.demand.of(agent):
+                    watcher.node_gone()
+        if link.farewell == "leave":
+            await self._memory.node_left(link.node)
+
+    # --- frames ----------------------------------------------------------------------------------------
+
+    def _take(self, link: NodeLink, frame: mesh_pb2.NodeFrame) -> None:
+        match frame.WhichOneof("frame"):
+            case "events":
+                if self._has(link, frame.events.agent):
+                    self._events(link, frame.events)
+            case "agent":
+                self.registry.report(link.node, [msgspec.json.decode(frame.agent.agent_json)])
+                self._memory.roster_changed(link.node)
+            case "forgotten":
+                self.registry.report(link.node, [], [AgentId(frame.forgotten.agent)])
+                self._memory.roster_changed(link.node)
+            case "status":
+                self._status(link.node, frame.status)
+            case "subscribed":
+                link.subscribed(frame.subscribed)
+            case "reset":
+                if self._has(link, frame.reset.agent):
+                    for watcher in self.demand.of(AgentId(frame.reset.agent)):
+                        watcher.reset(Reset(frame.reset.epoch, frame.reset.reason))
+            case "reply":
+                link.replied(frame.reply)
+            case "call":
+                link.work(self._answer(link, frame.call))
+            case "notice":
+                self._noticed(link, frame.notice)
+            case "scroll":
+                self._offered(link, frame.scroll)
+            case "receipt":
+                self._receipt(link, frame.receipt)
+            case "goodbye":
+                link.farewell = frame.goodbye.reason or "stop"
+                link.queue.wake.set()
+            case "heartbeat" | "hello":
+                pass
+            case unknown:
+                log.debug("a frame was skipped node=%s kind=%s", link.node, unknown)
+
+    def _has(self, link: NodeLink, agent: str) -> bool:
+        """Whether an agent is this node's: nobody speaks for another's."""
+        return AgentId(agent) in self.registry.nodes[link.node].agents
+
+    def _noticed(self, link: NodeLink, notice: mesh_pb2.Notice) -> None:
+        """Pass on what a node may tell viewers: of prompts to its agents, of scrolls to their senders."""
+        kind, _, which = notice.topic.partition(":")
+        name = self.registry.nodes[link.node].name
+        allowed = {
+            "prompt.changed": kind == "agent" and self._has(link, which),
+            "scroll.changed": kind == "user" and speaks_for(notice.topic, name, link.node, self._home()),
+        }
+        try:
+            msgspec.json.decode(notice.params_json)
+        except msgspec.DecodeError:
+            allowed = {}
+        if allowed.get(notice.method, False):
+            self._notice(notice)
+        else:
+            log.warning("a notice was refused node=%s method=%s", link.node, notice.method)
+
+    def _events(self, link: NodeLink, run: mesh_pb2.EventRun) -> None:
+        if run.subscription:
+            link.replayed(run)
+            return
+        watchers = self.demand.of(AgentId(run.agent))
+        for watcher in watchers:
+            watcher.events(run)
+        if not watchers:  # the last one left while these were on their way
+            self._unsubscribe(link, AgentId(run.agent))
+
+    def _status(self, node: NodeId, status: mesh_pb2.NodeStatus) -> None:
+        load = msgspec.json.decode(status.load_json) if status.load_json else None
+        disk = msgspec.json.decode(status.disk_json) if status.disk_json else None
+        self.registry.status(node, load, disk)
+
+    async def _answer(self, link: NodeLink, call: mesh_pb2.Call) -> None:
+        """A call in the name of a machine's owner, who is an operator of the mesh and no more."""
+        node_name = self.registry.nodes[link.node].name
+        person = call.caller.name.removesuffix(f"@{node_name}") or "owner"
+        caller = Caller(f"{person}@{node_name}", OPERATOR, "cli")
+        try:
+            assert self.methods is not None
+            reply = mesh_pb2.Reply(result_json=await self.methods.call(call.method, call.params_json, caller))
+        except Exception as exc:  # a boundary: an error of ours is an answer, and must not end the link
+            if not isinstance(exc, HyperPiError):
+                log.exception("a call failed method=%s", call.method)
+            reply = mesh_pb2.Reply(error=convert.error_to_wire(exc))
+        reply.call = call.call
+        link.send(reply=reply)
+
+    # --- scrolls ---------------------------------------------------------------------------------------
+
+    def _offered(self, link: NodeLink, offer: mesh_pb2.ScrollOffer) -> None:
+        to = offer.to or msgspec.json.decode(offer.scroll_json)["to"]
+        routed = route(self.registry, offer.sender, link.node, self._home(), to)
+        link.send(
+            routed=mesh_pb2.ScrollRouted(
+                scroll=offer.scroll,
+                sender=offer.sender,
+                recipients=[found.address for found in routed.recipients],
+                away=[found.address for found in routed.away],
+                error=convert.error_to_wire(routed.error) if routed.error else None,
+            )
+        )
+        for found in routed.recipients:
+            if (there := self.links.get(found.node.id)) is not None:
+                there.send(
+                    delivery=mesh_pb2.ScrollDelivery(
+                        scroll=offer.scroll,
+                        sender=offer.sender,
+                        sender_node=link.node,
+                        agent=found.agent,
+                        to=found.address,
+                        scroll_json=offer.scroll_json,
+                    )
+                )
+
+    def _receipt(self, link: NodeLink, receipt: mesh_pb2.ScrollReceipt) -> None:
+        """Pass a receipt to the node that it is for; if that is away, its sender repeats it later."""
+        name = self.registry.nodes[link.node].name
+        # A receipt comes from the recipient's node, its acknowledgement from the sender's.
+        if not speaks_for(receipt.sender if receipt.ack else receipt.to, name, link.node, self._home()):
+            log.warning("a receipt was refused node=%s scroll=%s", link.node, receipt.scroll)
+            return
+        if (there := self.links.get(NodeId(receipt.node))) is not None:
+            receipt.from_node = link.node
+            there.send(receipt=receipt)

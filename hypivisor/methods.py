@@ -1,0 +1,228 @@
+"""Every method of the contract that is not a stream, as the hypivisor answers it.
+
+Methods about agents, folders and disks belong to the node that has them and are passed on; trust is ours.
+The role is checked here again, whoever checked it before; what changes the world leaves an audit row.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from hyperpi import contract, roles, strict_json
+from hyperpi.address import NodeId
+from hyperpi.contract import Json
+from hyperpi.errors import HyperPiError, NodeUnreachable, NotFound, UnknownMethod
+from hyperpi.roles import Caller
+from hypivisor.joins import PendingJoins
+from hypivisor.link_service import LinkService
+from hypivisor.trust import Trust
+
+ASK_S = 15.0  # a node answers from memory, or from its agent within 10 s
+SPAWN_S = 25.0
+LIST_S = 5.0
+
+# Recorded before they are done: who did what to whose agent.
+AUDITED = frozenset(
+    {
+        "agent.prompt",
+        "agent.abort",
+        "agent.stop",
+        "agent.forget",
+        "agent.rename",
+        "agent.answer",
+        "node.spawn",
+        "scroll.send",
+        "disk.snapshot",
+    }
+)
+
+RECORDED = ("agent", "node", "path", "new_folder", "kind", "name", "to", "scroll_id", "choice", "id")
+
+Handler = Callable[[Json, Caller], Awaitable[Any]]
+
+
+class Methods:
+    """Answers calls from front ends and from the local control socket."""
+
+    def __init__(
+        self,
+        links: LinkService,
+        trust: Trust,
+        home: Callable[[], NodeId | None],
+        join_address: Callable[[], Json],
+        joins: PendingJoins,
+    ) -> None:
+        self._links = links
+        self._trust = trust
+        self._home = home
+        self._join_address = join_address
+        self._joins = joins
+        self._own: dict[str, Handler] = {
+            "agent.show": self._agent_show,
+            "node.approve": self._node_approve,
+            "node.deny": self._node_deny,
+            "node.revoke": self._node_revoke,
+            "node.join_address": self._node_join_address,
+            "scroll.send": self._scroll_send,
+            "scroll.list": self._scroll_list,
+            "scroll.get": self._scroll_get,
+            "mesh.get": self._mesh_get,
+            **trust.methods(),
+        }
+
+    async def call_from_front_end(self, method: str, params_json: bytes, caller: Caller) -> bytes:
+        """As `call`; a front end, and nobody else, also checks its viewers' credentials here."""
+        if method in Trust.INTERNAL:
+            return strict_json.encode(await self._trust.internal(method, msgspec.json.decode(params_json)))
+        return await self.call(method, params_json, caller)
+
+    async def call(self, method: str, params_json: bytes, caller: Caller) -> bytes:
+        """The encoded result. Raises HyperPiError."""
+        params = msgspec.json.decode(params_json)
+        if method not in roles.METHOD_ROLES:
+            raise UnknownMethod(f"there is no method {method}")
+        roles.check(caller, method)
+        if (shape := contract.METHOD_PARAMS.get(method)) is not None:
+            contract.params_of(shape, params)
+        if method in AUDITED:
+            await self._trust.record(caller, method, "asked", _what(params))
+        if (own := self._own.get(method)) is not None:
+            return strict_json.encode(await own(params, caller))
+        try:
+            result = await self._forward(method, params, caller)
+        except HyperPiError as exc:
+            if method in AUDITED:
+                await self._trust.record(caller, method, "refused", {**_what(params), "reason": str(exc)})
+            raise
+        if method == "node.spawn":
+            agent = msgspec.json.decode(result)["agent"]
+            await self._trust.record(caller, method, "done", {**_what(params), "agent": agent})
+        return result
+
+    async def _forward(self, method: str, params: Json, caller: Caller) -> bytes:
+        registry = self._links.registry
+        if method.startswith("agent."):
+            found = await self._links.find_soon(str(params.get("agent", "")))
+            node, params = found.node.id, {**params, "agent": found.agent}
+        elif "node" in params:
+            node = registry.node(str(params["node"])).id
+            params = {**params, "node": node}
+        else:
+            raise UnknownMethod(f"{method} cannot be asked of the mesh")
+        timeout_s = SPAWN_S if method == "node.spawn" else ASK_S
+        link = await self._links.link_soon(node)
+        return await link.call(method, strict_json.encode(params), caller, timeout_s)
+
+    # --- the mesh ------------------------------------------------------------------------------------
+
+    async def _mesh_get(self, _params: Json, caller: Caller) -> Any:
+        return msgspec.Raw(self._links.registry.view.whole_json({"name": caller.name, "role": caller.role}))
+
+    async def _agent_show(self, params: Json, caller: Caller) -> Any:
+        """The Agent with its card; of an absent node what is remembered."""
+        registry = self._links.registry
+        found = registry.find(str(params.get("agent", "")))
+        shown: Json = msgspec.json.decode(registry.view.agents[found.agent])
+        try:
+            link = self._links.link(found.node.id)
+            asked = strict_json.encode({"agent": found.agent})
+            fresh: Json = msgspec.json.decode(await link.call("agent.show", asked, caller, ASK_S))
+            # The roster is told of changes; how recent the evidence is only the node knows.
+            shown |= {key: fresh[key] for key in ("card", "evidence", "last_event")}
+        except NodeUnreachable:
+            shown["card"] = None
+        return shown
+
+    async def _node_join_address(self, _params: Json, _caller: Caller) -> Json:
+        return self._join_address()
+
+    async def _node_approve(self, params: Json, caller: Caller) -> Json:
+        """An admin's half of a join without a token; the person at the machine confirms the other half."""
+        code = contract.params_of(contract.CodeParams, params).code
+        waiting = self._joins.approve(code, caller.name)
+        await self._trust.record(caller, "node.approve", "done", {"name": waiting.name})
+        return {"name": waiting.name, "confirmed": waiting.confirmed}
+
+    async def _node_deny(self, params: Json, caller: Caller) -> Json:
+        waiting = self._joins.deny(contract.params_of(contract.CodeParams, params).code)
+        await self._trust.record(caller, "node.deny", "done", {"name": waiting.name})
+        return {"name": waiting.name}
+
+    async def _node_revoke(self, params: Json, caller: Caller) -> Json:
+        node = self._links.registry.node(contract.params_of(contract.NodeParams, params).node)
+        await self._trust.revoke_node(node.id, caller)
+        self._links.cut(node.id, "revoked")
+        self._links.registry.forget(node.id)
+        return {}
+
+    # --- scrolls -------------------------------------------------------------------------------------
+
+    async def _home_link(self) -> Any:
+        home = self._home()
+        if home is None:
+            raise NodeUnreachable(
+                "no node runs beside this hypivisor, and a scroll needs one to be stored on",
+                hint="start `hyperpi up` without --no-node",
+            )
+        return await self._links.link_soon(home)
+
+    async def _scroll_send(self, params: Json, caller: Caller) -> Any:
+        scroll = contract.params_of(contract.Scroll, params)
+        if not scroll.to.startswith(("*", "skill:", "user:")):
+            await self._links.find_soon(scroll.to)  # an unknown or ambiguous name is told at once
+        asked = strict_json.encode(params)
+        return msgspec.Raw(await (await self._home_link()).call("scroll.send", asked, caller, ASK_S))
+
+    async def _scroll_list(self, params: Json, caller: Caller) -> Json:
+        """Of one agent's node, or of every node that can be asked, in the order of time."""
+        wanted = contract.params_of(contract.ScrollList, params)
+        if wanted.agent and not wanted.agent.startswith("user:"):
+            found = self._links.registry.find(wanted.agent)
+            links = [self._links.link(found.node.id)]
+            params = {**params, "agent": found.address}
+        else:
+            links = list(self._links.links.values())
+        asked = strict_json.encode(params)
+        answers = await asyncio.gather(
+            *(link.call("scroll.list", asked, caller, LIST_S) for link in links), return_exceptions=True
+        )
+        merged: dict[str, Json] = {}
+        for answer in answers:
+            if isinstance(answer, bytes):
+                for scroll in msgspec.json.decode(answer)["scrolls"]:
+                    _merge(merged, scroll)
+        ordered = sorted(merged.values(), key=lambda scroll: str(scroll["at"]))
+        return {"scrolls": ordered[-wanted.limit :], "complete": len(answers) == sum(map(_is_bytes, answers))}
+
+    async def _scroll_get(self, params: Json, caller: Caller) -> Json:
+        asked = contract.params_of(contract.ScrollGet, params)
+        request = strict_json.encode(params)
+        answers = await asyncio.gather(
+            *(link.call("scroll.get", request, caller, LIST_S) for link in self._links.links.values()),
+            return_exceptions=True,
+        )
+        merged: dict[str, Json] = {}
+        for answer in answers:
+            if isinstance(answer, bytes):
+                _merge(merged, msgspec.json.decode(answer))
+        if asked.scroll_id not in merged:
+            raise NotFound(f"no scroll {asked.scroll_id}", hint="`hyperpi scrolls` lists them")
+        return merged[asked.scroll_id]
+
+
+def _is_bytes(answer: object) -> bool:
+    return isinstance(answer, bytes)
+
+
+def _merge(into: dict[str, Json], scroll: Json) -> None:
+    """A scroll is known at its sender's node and at its recipients'; the sender's account is the fuller."""
+    known = into.get(scroll["scroll_id"])
+    if known is None or (known.get("side") == "recipient" and scroll.get("side") == "sender"):
+        into[scroll["scroll_id"]] = scroll
+
+
+def _what(params: Json) -> Json:
+    """What of a call is kept in the audit trail: never the text of a prompt or a message."""
+    return {key: params[key] for key in RECORDED if key in params}

@@ -1,0 +1,329 @@
+"""Who is let in: tokens, login links, browser sessions, nodes and the audit trail, for the event loop.
+
+Puts the blocking parts (store, tokens, sessions, audit) behind their one thread, and remembers nodes and
+their rosters across restarts.
+"""
+
+import asyncio
+import getpass
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hyperpi import contract, strict_json, tls
+from hyperpi.address import NodeId
+from hyperpi.clock import rfc3339
+from hyperpi.contract import Json
+from hyperpi.database import DiskThread
+from hyperpi.errors import BadRequest, Conflict, HyperPiError, NotForThisRole, Overloaded
+from hyperpi.roles import ADMIN, Caller
+from hypivisor.attempts import AttemptLimiter
+from hypivisor.audit import Audit
+from hypivisor.ca import MeshCa
+from hypivisor.enroll_service import Enroller
+from hypivisor.registry import Registry
+from hypivisor.sessions import NewSession, Sessions
+from hypivisor.store import Mesh, Store
+from hypivisor.tokens import NODE, Tokens
+
+log = logging.getLogger(__name__)
+
+SAVE_S = 2.0  # a roster is remembered this long after its last change, at most
+
+Handler = Callable[[Json, Caller], Awaitable[Any]]
+
+
+class Trust:
+    """The gate of one mesh."""
+
+    # For front ends alone: they prove their viewers with these. Not part of the contract.
+    INTERNAL: ClassVar[frozenset[str]] = frozenset(
+        {"auth.login", "auth.session", "auth.bearer", "auth.keep", "auth.logout"}
+    )
+
+    def __init__(
+        self, store: Store, tokens: Tokens, sessions: Sessions, audit: Audit, thread: DiskThread
+    ) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._sessions = sessions
+        self._audit = audit
+        self._thread = thread
+        self._unsaved: set[NodeId] = set()
+        self._save_soon = asyncio.Event()
+        self.login_url: Callable[[str], str] = lambda code: f"#login={code}"
+        self.ended: Callable[[str], None] = lambda session: None
+
+    # --- nodes -----------------------------------------------------------------------------------------
+
+    def is_revoked(self, node: str) -> bool:
+        """Whether a node's certificate is not honoured (any more). Does not block."""
+        return self._store.is_revoked(node)
+
+    async def node_seen(self, node: NodeId, boot: int) -> str:
+        """See link_service.NodeMemory."""
+        newest = await self._thread.call(self._store.node_seen, node, boot, time.time())
+        if newest > boot:
+            await self.record_node(node, "node.link", "refused", {"boot": boot, "newest": newest})
+            raise Conflict(
+                f"a later start of this node is known (boot {newest}, this one is {boot})",
+                hint="another machine runs a copy of this node's state",
+            )
+        row = await self._thread.call(self._store.node, node)
+        assert row is not None
+        return row.name
+
+    async def node_left(self, node: NodeId) -> None:
+        """See link_service.NodeMemory."""
+        await self._thread.call(self._store.node_left, node, time.time())
+        await self.record_node(node, "node.leave", "done", {})
+
+    def roster_changed(self, node: NodeId) -> None:
+        """See link_service.NodeMemory."""
+        self._unsaved.add(node)
+        self._save_soon.set()
+
+    async def revoke_node(self, node: NodeId, caller: Caller) -> None:
+        """Honour its certificate no more, from this moment on."""
+        await self._thread.call(self._store.revoke_node, node, time.time())
+        await self.record(caller, "node.revoke", "done", {"node": node})
+
+    def remember_into(self, registry: Registry) -> None:
+        """List every node that joined earlier, as it was when last heard of."""
+        rosters = self._store.rosters()
+        for row in self._store.nodes():
+            if row.revoked_at is None:
+                roster = strict_json.decode(rosters.get(row.id, b"{}"), dict[str, Any])
+                if row.left_at is not None:
+                    roster["state"] = "left"
+                roster.setdefault("last_heard", row.last_seen)
+                registry.remember(NodeId(row.id), row.name, roster, time.time())
+
+    async def run(self, registry: Registry) -> None:
+        """Save rosters as they change, and end sessions whose time is over; until cancelled."""
+        try:
+            while True:
+                await self._save_soon.wait()
+                self._save_soon.clear()
+                await asyncio.sleep(SAVE_S)
+                try:
+                    await self._save(registry)
+                    for session in await self._thread.call(self._sessions.sweep):
+                        self.ended(session)
+                except Overloaded as exc:  # a full disk: what is not written is kept, and tried again
+                    log.warning("rosters were not written reason=%s", exc)
+                    self._save_soon.set()
+        finally:
+            await self._save(registry)
+
+    async def _save(self, registry: Registry) -> None:
+        while self._unsaved:
+            node = next(iter(self._unsaved))
+            record = registry.nodes.get(node)
+            if record is not None:
+                roster = strict_json.encode(registry.remembered(node))
+                await self._thread.call(self._store.save_roster, node, record.boot, roster, time.time())
+            self._unsaved.discard(node)
+
+    # --- for the owner, from the command that runs us ---------------------------------------------------
+
+    async def join_token(self) -> str:
+        """A join token for the node beside this hypivisor."""
+        made = await self._thread.call(self._tokens.create, NODE, ttl_s=60.0)
+        return made.token
+
+    async def owner_login(self) -> str:
+        """A login link for the owner, who is an admin."""
+        code = await self._thread.call(self._sessions.create_code, ADMIN, name=getpass.getuser())
+        return self.login_url(code.code)
+
+    # --- the audit trail -------------------------------------------------------------------------------
+
+    async def record(self, caller: Caller, what: str, result: str, details: Json) -> None:
+        """An act of a person or program. Raises AuditUnwritable: then the act is refused."""
+        await self._thread.call(self._audit.append, caller.name, caller.source, what, result, details)
+
+    async def record_node(self, node: NodeId, what: str, result: str, details: Json) -> None:
+        """An act of a machine."""
+        await self._thread.call(self._audit.append, node, "link", what, result, details)
+
+    # --- methods ---------------------------------------------------------------------------------------
+
+    def methods(self) -> dict[str, Handler]:
+        """The methods of the contract that are about trust."""
+        return {
+            "token.create": self._token_create,
+            "token.ls": self._token_ls,
+            "token.revoke": self._token_revoke,
+            "login.create": self._login_create,
+            "session.ls": self._session_ls,
+            "session.revoke": self._session_revoke,
+            "audit.list": self._audit_list,
+            "audit.verify": self._audit_verify,
+        }
+
+    async def _token_create(self, params: Json, caller: Caller) -> Json:
+        wanted = contract.params_of(contract.TokenCreate, params)
+        made = await self._thread.call(
+            self._tokens.create, wanted.role, ttl_s=wanted.ttl_s, uses=wanted.uses, name=wanted.name
+        )
+        await self.record(caller, "token.create", "done", {"id": made.id, "role": made.role})
+        return made.as_contract()
+
+    async def _token_ls(self, _params: Json, _caller: Caller) -> Json:
+        rows = await self._thread.call(self._tokens.ls)
+        return {
+            "tokens": [
+                {
+                    "id": row.id,
+                    "role": row.role,
+                    "name": row.name,
+                    "created": rfc3339(row.created_at),
+                    "expires": rfc3339(row.expires_at),
+                    "uses_left": row.uses_left,
+                    "last_used": rfc3339(row.used_at) if row.used_at else None,
+                    "revoked": row.revoked_at is not None,
+                }
+                for row in rows
+            ]
+        }
+
+    async def _token_revoke(self, params: Json, caller: Caller) -> Json:
+        token = contract.params_of(contract.IdParams, params).id
+        for session in await self._thread.call(self._tokens.revoke, token):
+            self.ended(session)
+        self.ended(token)
+        await self.record(caller, "token.revoke", "done", {"id": token})
+        return {}
+
+    async def _login_create(self, params: Json, caller: Caller) -> Json:
+        role = params.get("role") or ADMIN
+        if role == ADMIN and caller.role != ADMIN:
+            raise NotForThisRole("only an admin makes a login link for an admin")
+        code = await self._thread.call(self._sessions.create_code, role, name=params.get("name"))
+        await self.record(caller, "login.create", "done", {"role": role})
+        return {"url": self.login_url(code.code), "expires": rfc3339(code.expires_at)}
+
+    async def _session_ls(self, _params: Json, _caller: Caller) -> Json:
+        rows = await self._thread.call(self._sessions.ls)
+        return {
+            "sessions": [
+                {
+                    "id": row.id,
+                    "name": row.name,
+                    "role": row.role,
+                    "origin": row.origin,
+                    "created": rfc3339(row.created_at),
+                    "last_used": rfc3339(row.used_at),
+                }
+                for row in rows
+            ]
+        }
+
+    async def _session_revoke(self, params: Json, caller: Caller) -> Json:
+        session = contract.params_of(contract.IdParams, params).id
+        await self._thread.call(self._sessions.revoke, session)
+        self.ended(session)
+        await self.record(caller, "session.revoke", "done", {"id": session})
+        return {}
+
+    async def _audit_list(self, params: Json, _caller: Caller) -> Json:
+        rows = await self._thread.call(self._audit.ls, int(params.get("limit", 100)))
+        return {
+            "rows": [
+                {
+                    "seq": row.seq,
+                    "at": rfc3339(row.at),
+                    "who": row.who,
+                    "origin": row.origin,
+                    "what": row.what,
+                    "result": row.result,
+                    "details": row.details,
+                }
+                for row in rows
+            ]
+        }
+
+    async def _audit_verify(self, _params: Json, _caller: Caller) -> Any:
+        return await self._thread.call(self._audit.verify)
+
+    # --- front ends ------------------------------------------------------------------------------------
+
+    async def internal(self, method: str, params: Json) -> Json:
+        """Check a viewer's credential for a front end. Raises Unauthenticated, TooManyAttempts."""
+        match method:
+            case "auth.login":
+                return await self._login(params)
+            case "auth.session":
+                row = await self._thread.call(self._sessions.check, params["cookie"], params.get("origin"))
+                return {"name": row.name, "role": row.role, "credential": row.id}
+            case "auth.bearer":
+                found = await self._thread.call(
+                    self._tokens.authenticate, params["token"], params.get("address")
+                )
+                return {"name": found.name, "role": found.role, "credential": found.token_id or "pre-shared"}
+            case "auth.keep":
+                return {"holds": await self._thread.call(self._sessions.keep, params["credential"])}
+            case "auth.logout":
+                ended = await self._thread.call(self._sessions.logout, params["cookie"])
+                if ended is not None:
+                    self.ended(ended)
+                return {}
+            case _:
+                raise BadRequest(f"there is no method {method}")
+
+    async def _login(self, params: Json) -> Json:
+        address, origin = params["address"], params["origin"]
+        by_code = "code" in params
+        login = self._sessions.login_with_code if by_code else self._sessions.login_with_token
+        try:
+            session: NewSession = await self._thread.call(
+                login, params["code" if by_code else "token"], address=address, origin=origin
+            )
+        except HyperPiError as exc:
+            nobody = Caller("somebody", "none", f"pide {address}")
+            await self.record(nobody, "login", "refused", {"reason": str(exc)})
+            raise
+        row = session.session
+        person = Caller(row.name, row.role, f"pide {address}")
+        await self.record(person, "login", "done", {"session": row.id})
+        return {"cookie": session.cookie, "name": row.name, "role": row.role}
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The trusted state of one hypivisor, opened from its folder."""
+
+    ca: MeshCa
+    mesh: Mesh
+    enroller: Enroller
+    trust: Trust
+    thread: DiskThread
+
+
+@contextmanager
+def open_gate(folder: Path, mesh_name: str | None, pre_shared_token: str | None) -> Iterator[Gate]:
+    """Open or make CA, store and audit trail. Raises StoreUnusable, CaUnusable."""
+    with ExitStack() as stack:
+        store = Store.open(folder / "store.db")
+        stack.callback(store.close)
+        audit = Audit.open(folder / "audit.db", time.time)
+        stack.callback(audit.close)
+        thread = DiskThread("store")
+        stack.callback(thread.close)  # first of all: what it was asked to do is finished before files close
+        wished = mesh_name or f"{getpass.getuser()}-mesh"
+        ca = MeshCa.open(folder, wished, time.time())
+        mesh = store.ensure_mesh(tls.mesh_id_of(ca.certificate_pem), wished)
+        if mesh_name and mesh.name != mesh_name:
+            store.rename_mesh(mesh_name)
+            mesh = Mesh(mesh.id, mesh_name)
+        limiter = AttemptLimiter("login", store, time.time)
+        fingerprint = tls.fingerprint(ca.certificate_pem)
+        tokens = Tokens(store, fingerprint, time.time, limiter, pre_shared=pre_shared_token)
+        sessions = Sessions(store, tokens, time.time, limiter)
+        trust = Trust(store, tokens, sessions, audit, thread)
+        yield Gate(ca, mesh, Enroller(store, ca, audit, time.time), trust, thread)
