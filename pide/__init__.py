@@ -1,0 +1,1 @@
+"""Pi-DE: the web front end, a client of the hypivisor's Console service."""

@@ -1,0 +1,290 @@
+"""Pi-DE's HTTP side: the app, logging in, pictures, health and metrics. `/ws` is in `viewers`."""
+
+import asyncio
+import base64
+import logging
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, Router, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from hyperpi import strict_json
+from hyperpi.console_client import ConsoleClient
+from hyperpi.contract import MAX_FRAME_BYTES
+from hyperpi.errors import Conflict, HyperPiError
+from hyperpi.status import status_of
+from pide.gatekeeper import Denied, Gatekeeper, Guest, Site, site
+from pide.viewers import Viewers
+
+log = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "static"
+MAX_BODY_BYTES = 64 << 10
+SESSION_S = 7 * 86_400
+STOP_S = 3.0
+
+HEADERS = {
+    b"cache-control": b"no-cache",  # asked for again each time, or an upgrade would mix old and new modules
+    b"content-security-policy": b"default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
+    b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+}
+
+Endpoint = Callable[[Request, Guest], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class PideConfig:
+    """What one Pi-DE is told. A port of 0 picks one."""
+
+    host: str = "127.0.0.1"
+    port: int = 31415
+    public_url: str | None = None
+    mesh_tag: str = "mesh"  # names the cookie: cookies ignore ports, so meshes on one host must differ
+    names: tuple[str, ...] = ()  # addresses of this machine, when it listens on all
+    certificate: tuple[Path, Path] | None = None  # certificate and key files: TLS
+
+
+class Pide:
+    """The front end of one mesh."""
+
+    def __init__(self, client: ConsoleClient, site: Site, port: int) -> None:
+        self.site = site
+        self.port = port
+        self._client = client
+        self._gatekeeper = Gatekeeper(site, client)
+        self.viewers = Viewers(client, self._gatekeeper)
+        routes = [
+            Route("/", self._index),
+            Route("/healthz", self._health),
+            Route("/login", self._login, methods=["POST"]),
+            Route("/logout", self._logout, methods=["POST"]),
+            Route("/me", self._guarded(self._me)),
+            Route("/metrics", self._guarded(self._metrics)),
+            Route("/nodes/{node}/{bank:int}.png", self._guarded(self._bank)),
+            WebSocketRoute("/ws", self.viewers.endpoint),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ]
+        # A bare router: Starlette's own error pages would answer before ours.
+        self.asgi: ASGIApp = _Front(Router(routes, default=_nothing_there), self._gatekeeper)
+
+    # --- public ----------------------------------------------------------------------------------------
+
+    async def _index(self, _request: Request) -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    async def _health(self, _request: Request) -> Response:
+        connected = self._client.connected.is_set()
+        status = "ok" if connected else "no hypivisor"
+        return JSONResponse({"status": status}, 200 if connected else 503)
+
+    async def _login(self, request: Request) -> Response:
+        session = await self._gatekeeper.login(request, await _json_body(request))
+        answer = JSONResponse({"name": session["name"], "role": session["role"]})
+        answer.set_cookie(
+            self.site.cookie,
+            session["cookie"],
+            max_age=SESSION_S,
+            httponly=True,
+            samesite="strict",
+            secure=self.site.secure,
+        )
+        return answer
+
+    async def _logout(self, request: Request) -> Response:
+        await self._gatekeeper.logout(request)
+        answer = JSONResponse({})
+        answer.delete_cookie(self.site.cookie, httponly=True, samesite="strict", secure=self.site.secure)
+        return answer
+
+    # --- with a credential -----------------------------------------------------------------------------
+
+    def _guarded(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        async def admitted(request: Request) -> Response:
+            return await endpoint(request, await self._gatekeeper.admit(request, "pide"))
+
+        return admitted
+
+    async def _me(self, _request: Request, guest: Guest) -> Response:
+        caller = guest.caller
+        return JSONResponse({"name": caller.name, "role": caller.role, "mesh": self._client.view.mesh})
+
+    async def _bank(self, request: Request, guest: Guest) -> Response:
+        asked = {"node": request.path_params["node"], "bank": request.path_params["bank"]}
+        answer = msgspec.json.decode(await self._client.call("disk.png", asked, guest.caller))
+        png = base64.b64decode(answer["png"])
+        return Response(png, media_type="image/png", headers={"cache-control": "no-store"})
+
+    async def _metrics(self, _request: Request, _guest: Guest) -> Response:
+        view = self._client.view
+        lines = [
+            "# HELP hyperpi_nodes Nodes of the mesh by state.",
+            "# TYPE hyperpi_nodes gauge",
+            *_gauge("hyperpi_nodes", view.nodes.values()),
+            "# HELP hyperpi_agents Agents of the mesh by state.",
+            "# TYPE hyperpi_agents gauge",
+            *_gauge("hyperpi_agents", view.agents.values()),
+            "# HELP hyperpi_viewers Viewers connected to this Pi-DE.",
+            "# TYPE hyperpi_viewers gauge",
+            f"hyperpi_viewers {len(self.viewers)}",
+            "# HELP hyperpi_roster_revision Changes of the roster since the hypivisor started.",
+            "# TYPE hyperpi_roster_revision counter",
+            f"hyperpi_roster_revision {view.rev}",
+        ]
+        return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+class _Front:
+    """Around everything: Host and Origin, security headers, errors as one JSON line."""
+
+    def __init__(self, inner: ASGIApp, gatekeeper: Gatekeeper) -> None:
+        self._inner = inner
+        self._gatekeeper = gatekeeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)  # a WebSocket is refused in its own words
+            return
+        started = False
+
+        async def with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                given = {name.lower() for name, _ in message.get("headers", ())}
+                added = [item for item in HEADERS.items() if item[0] not in given]
+                message["headers"] = [*message.get("headers", ()), *added]
+            await send(message)
+
+        try:
+            self._gatekeeper.check_place(Request(scope))
+            await self._inner(scope, receive, with_headers)
+        except Exception as exc:  # a boundary: whatever it is, the browser gets one line and no detail
+            if started:
+                raise
+            await _refusal(exc)(scope, receive, with_headers)
+
+
+async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
+    nothing = Denied(404, "there is nothing here")
+    if scope["type"] != "websocket":
+        raise nothing
+    await WebSocket(scope, receive, send).send_denial_response(_refusal(nothing))
+
+
+def _refusal(exc: Exception) -> Response:
+    if isinstance(exc, Denied):
+        return JSONResponse(exc.body(), exc.status)
+    if isinstance(exc, HTTPException):
+        return JSONResponse({"error": exc.detail}, exc.status_code, exc.headers)
+    if isinstance(exc, HyperPiError):
+        body: dict[str, Any] = {"error": str(exc)}
+        return JSONResponse({**body, "hint": exc.hint} if exc.hint else body, status_of(exc).http)
+    log.error("a request failed", exc_info=exc)
+    return JSONResponse({"error": "internal error"}, 500)
+
+
+async def _json_body(request: Request) -> dict[str, Any]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise Denied(413, f"a body is at most {MAX_BODY_BYTES} bytes")
+    try:
+        parsed = strict_json.loads(body)
+    except HyperPiError as exc:
+        raise Denied(400, f"this is not JSON: {exc}") from None
+    if not isinstance(parsed, dict):
+        raise Denied(400, "send a JSON object")
+    return parsed
+
+
+def _gauge(name: str, items: Any) -> Iterator[str]:
+    states = Counter(msgspec.json.decode(item)["state"] for item in items)
+    for state, count in sorted(states.items()):
+        yield f'{name}{{state="{state}"}} {count}'
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the command that runs us."""
+        yield
+
+
+@asynccontextmanager
+async def running(config: PideConfig, client: ConsoleClient) -> AsyncIterator[Pide]:
+    """Serve Pi-DE as long as the block lasts. Raises Conflict when the port is taken."""
+    listening = _listen(config.host, config.port)
+    port = listening.getsockname()[1]
+    pide = Pide(
+        client,
+        site(
+            config.host,
+            port,
+            tls=config.certificate is not None,
+            mesh_tag=config.mesh_tag,
+            names=config.names,
+            public_url=config.public_url,
+        ),
+        port,
+    )
+    certificate, key = config.certificate or (None, None)
+    server = _Server(
+        uvicorn.Config(
+            pide.asgi,
+            lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=MAX_FRAME_BYTES,
+            ws_per_message_deflate=False,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            log_config=None,
+            ssl_certfile=str(certificate) if certificate else None,
+            ssl_keyfile=str(key) if key else None,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listening]), name="pi-de")
+    try:
+        yield pide
+    finally:
+        pide.viewers.end_all()
+        server.should_exit = True
+        try:
+            async with asyncio.timeout(STOP_S):
+                await serving
+        except TimeoutError:
+            server.force_exit = True
+        listening.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host.strip("[]"), port))
+    except OSError as exc:
+        listening.close()
+        raise Conflict(
+            f"cannot listen on {host}:{port}: {exc.strerror}", hint="choose another with --port, or 0 for any"
+        ) from None
+    listening.listen(512)
+    return listening

@@ -1,0 +1,88 @@
+/** Reading one agent's conversation and writing to it. */
+
+import { SHOWN_STEP, FIRST_SHOWN, toggled } from "../ui.js";
+import { modeFor } from "../views/composer.js";
+
+/** @typedef {import("../protocol.js").PromptMode} PromptMode */
+/** @typedef {import("../prompts.js").Prompt} Prompt */
+
+/**
+ * @param {import("../page.js").Page} page
+ * @param {import("../client.js").Client} client
+ */
+export function conversationFlow(page, client) {
+  const jumpToLive = () => {
+    page.look({ follow: true, unseen: 0, shown: Math.min(page.ui.shown, FIRST_SHOWN) });
+    page.reading.setFollow(true);
+  };
+
+  /** Draw older entries that are here, and ask for more when they run out. */
+  const showOlder = async () => {
+    const conv = page.openConversation;
+    if (!conv?.loaded || page.ui.history === "loading") return;
+    const hidden = conv.entries.length - page.ui.shown;
+    if (hidden > 0) page.look({ shown: page.ui.shown + Math.min(hidden, SHOWN_STEP) });
+    if (hidden > SHOWN_STEP || !conv.more || !conv.attached || page.ui.history !== "idle") return;
+    page.look({ history: "loading" });
+    const history = await client.older();
+    const now = page.openConversation;
+    if (now?.agent !== conv.agent) return;
+    const added = Math.max(0, now.entries.length - conv.entries.length);
+    page.look({ history, shown: page.ui.shown + Math.min(added, SHOWN_STEP) });
+  };
+
+  /** @param {string} agent */
+  const send = (agent) => {
+    const text = (page.ui.drafts.get(agent) ?? "").trim();
+    if (text === "") return;
+    const mode = modeFor(page.state.mesh?.agents.get(agent), page.ui.modes.get(agent));
+    page.look({ drafts: new Map(page.ui.drafts).set(agent, "") });
+    client.prompt(agent, text, mode);
+    jumpToLive();
+  };
+
+  /** @param {Prompt} prompt */
+  const dismiss = (prompt) => page.dispatch({ type: "prompt.dismissed", agent: prompt.agent, id: prompt.id });
+
+  return {
+    jumpToLive,
+    send,
+    dismiss,
+    showOlder: () => void showOlder(),
+    olderAgain: () => {
+      page.look({ history: "idle" });
+      showOlder();
+    },
+    stageScrolled: () => page.reading.scrolled(),
+    toggle: (/** @type {string} */ id) => page.look({ open: toggled(page.ui.open, id) }),
+    attachAgain: () => void client.attach(),
+    focusComposer: () => document.getElementById("composer")?.focus(),
+
+    draft: (/** @type {string} */ agent, /** @type {string} */ text) => page.look({ drafts: new Map(page.ui.drafts).set(agent, text) }),
+    mode: (/** @type {string} */ agent, /** @type {PromptMode} */ mode) => page.look({ modes: new Map(page.ui.modes).set(agent, mode) }),
+
+    /** @param {KeyboardEvent} event */
+    composerKey: (event) => {
+      const { route } = page.ui;
+      if (route.kind !== "agent" || event.key !== "Enter" || event.isComposing || event.shiftKey) return;
+      if (page.touch.matches) return; // the Enter of a phone's keyboard is the only way to a new line
+      event.preventDefault();
+      if (event.altKey) page.look({ modes: new Map(page.ui.modes).set(route.id, "follow_up") });
+      send(route.id);
+    },
+
+    /** @param {Prompt} prompt */
+    sendAgain: (prompt) => {
+      dismiss(prompt);
+      client.prompt(prompt.agent, prompt.text, prompt.mode);
+    },
+
+    /** @param {Prompt} prompt */
+    editAgain: (prompt) => {
+      const draft = page.ui.drafts.get(prompt.agent) ?? "";
+      dismiss(prompt);
+      page.look({ drafts: new Map(page.ui.drafts).set(prompt.agent, draft ? `${prompt.text}\n${draft}` : prompt.text) });
+      document.getElementById("composer")?.focus();
+    },
+  };
+}

@@ -1,0 +1,166 @@
+/** Dialogs: what opens them, what they ask, how they close. */
+
+import { messageOf } from "../client.js";
+import { clockTime } from "../format.js";
+import { allows, newId } from "../protocol.js";
+
+/** @typedef {import("../page.js").Page} Page */
+/** @typedef {import("../ui.js").SpawnDialog} SpawnDialog */
+/** @typedef {import("../ui.js").JoinDialog} JoinDialog */
+/** @typedef {{error?: string, busy?: boolean}} Progress */
+
+const SPAWN_TIMEOUT_S = 60; // a program starts there, and says hello
+const TOKEN_TTL_S = 900;
+
+/** @param {Page} page */
+function closeOn(page) {
+  return () => {
+    const open = document.querySelector("dialog[open]");
+    // Its own close gives the focus back to where it was; the close event brings us here again.
+    if (open instanceof HTMLDialogElement) open.close();
+    else page.look({ dialog: null });
+  };
+}
+
+/** @param {Page} page */
+export function dialogFlow(page) {
+  const closeDialog = closeOn(page);
+  return {
+    closeDialog,
+    openHelp: () => page.look({ dialog: { kind: "help" } }),
+
+    /**
+     * @param {string} title
+     * @param {string} text
+     * @param {string} verb
+     * @param {() => unknown} act
+     */
+    confirm: (title, text, verb, act) => {
+      const confirmed = () => {
+        closeDialog();
+        act();
+      };
+      page.look({ dialog: { kind: "confirm", title, text, verb, act: confirmed } });
+    },
+
+    askRename: (/** @type {import("../protocol.js").Agent} */ agent) => page.look({ dialog: { kind: "rename", agent: agent.id, name: agent.name } }),
+    rename: (/** @type {string} */ name) => {
+      if (page.ui.dialog?.kind === "rename") page.look({ dialog: { ...page.ui.dialog, name } });
+    },
+    applyRename: () => {
+      const { dialog } = page.ui;
+      if (dialog?.kind !== "rename") return;
+      closeDialog();
+      page.ask("agent.rename", { agent: dialog.agent, name: dialog.name.trim() }, "Renamed.");
+    },
+  };
+}
+
+/** @param {Page} page */
+export function spawnFlow(page) {
+  /** @param {Partial<SpawnDialog> & Progress} change */
+  const change = (change) => {
+    if (page.ui.dialog?.kind === "spawn") page.look({ dialog: { ...page.ui.dialog, ...change } });
+  };
+
+  /** @param {string | null} path */
+  const browse = async (path) => {
+    const { dialog } = page.ui;
+    if (dialog?.kind !== "spawn") return;
+    const { node, hidden } = dialog;
+    change({ path, error: "" });
+    try {
+      const listing = await page.request("node.folders", path === null ? { node, hidden } : { node, path, hidden });
+      const now = page.ui.dialog;
+      if (now?.kind === "spawn" && now.node === node && now.path === path) change({ listing });
+    } catch (error) {
+      change({ error: messageOf(error) });
+    }
+  };
+
+  /** @param {string | null} node */
+  const openSpawn = (node) => {
+    if (!allows(page.state.me?.role, "node.spawn")) return page.toast("Starting agents needs the role operator.", "bad");
+    const online = [...(page.state.mesh?.nodes.values() ?? [])].filter((one) => one.state === "online");
+    const wished = node ?? page.openAgent?.node ?? (page.ui.route.kind === "node" ? page.ui.route.id : undefined);
+    const chosen = online.find((one) => one.id === wished) ?? online[0];
+    page.look({
+      dialog: {
+        kind: "spawn",
+        node: chosen?.id ?? "",
+        path: null,
+        listing: null,
+        hidden: false,
+        newFolder: null,
+        requestId: newId(),
+        agentKind: "pi",
+        name: "",
+        prompt: "",
+      },
+    });
+    if (chosen) browse(null);
+    return undefined;
+  };
+
+  const startAgent = async () => {
+    const { dialog } = page.ui;
+    if (dialog?.kind !== "spawn" || !dialog.listing || dialog.busy) return;
+    const { node, newFolder, agentKind, name, prompt, requestId, listing } = dialog;
+    change({ busy: true, error: "" });
+    const wanted = {
+      node,
+      path: listing.path,
+      kind: agentKind,
+      request_id: requestId,
+      ...(newFolder ? { new_folder: newFolder } : {}),
+      ...(name.trim() ? { name: name.trim() } : {}),
+      ...(prompt.trim() ? { prompt: prompt.trim() } : {}),
+    };
+    try {
+      const { agent } = await page.request("node.spawn", wanted, SPAWN_TIMEOUT_S);
+      closeOn(page)();
+      page.go({ kind: "agent", id: agent });
+    } catch (error) {
+      // The same request_id stays: trying again cannot start a second one.
+      change({ busy: false, error: messageOf(error) });
+    }
+  };
+
+  return { openSpawn, spawn: change, browse: (/** @type {string | null} */ path) => void browse(path), startAgent: () => void startAgent() };
+}
+
+/** @param {Page} page */
+export function joinFlow(page) {
+  /** @param {Partial<JoinDialog> & Progress} change */
+  const change = (change) => {
+    if (page.ui.dialog?.kind === "join") page.look({ dialog: { ...page.ui.dialog, ...change } });
+  };
+
+  const openJoin = async () => {
+    const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+    page.look({ dialog: { kind: "join", role: "node", token: "", expires: "", address: isLoopback ? "" : location.hostname } });
+    if (!allows(page.state.me?.role, "token.create")) return;
+    const told = await page.request("node.join_address").catch(() => null); // the host of this page will do
+    const address = told?.addresses?.[0];
+    if (address) change({ address });
+  };
+
+  const createToken = async () => {
+    const { dialog } = page.ui;
+    if (dialog?.kind !== "join") return;
+    change({ busy: true, error: "" });
+    try {
+      const { token, expires } = await page.request("token.create", { role: dialog.role, ttl_s: TOKEN_TTL_S, uses: 1 });
+      change({ busy: false, token, expires: clockTime(expires) });
+    } catch (error) {
+      change({ busy: false, error: messageOf(error) });
+    }
+  };
+
+  return {
+    openJoin: () => void openJoin(),
+    join: change,
+    createToken: () => void createToken(),
+    approve: (/** @type {string} */ code) => void page.ask("node.approve", { code }, "Approved. Confirm on that machine too."),
+  };
+}

@@ -1,0 +1,89 @@
+/**
+ * What became of each prompt sent from this page. Pure.
+ *
+ * A prompt is `sending` until the server answers. No answer is not a failure: the same id is sent again when
+ * the link is back, which the server counts once. Only when its key may have been forgotten is it `unknown`.
+ */
+
+/** @typedef {import("./protocol.js").Receipt | "sending" | "refused"} PromptReceipt */
+/** @typedef {{id: string, agent: string, text: string, mode: import("./protocol.js").PromptMode, sentAt: number, receipt: PromptReceipt, error?: string}} Prompt */
+/** @typedef {ReadonlyMap<string, Prompt[]>} Prompts  by agent, oldest first */
+
+const KEPT_PER_AGENT = 50;
+// The server keeps idempotency keys for at least an hour; a minute of that is for clocks.
+const KEY_KEPT_MS = 59 * 60_000;
+
+const RANK = /** @type {Record<PromptReceipt, number>} */ ({
+  sending: 0,
+  unknown: 1,
+  stored: 2,
+  queued: 3,
+  delivered: 4,
+  refused: 5,
+});
+
+/**
+ * @param {Prompts} prompts
+ * @param {Prompt} prompt
+ * @returns {Prompts}
+ */
+export function promptSent(prompts, prompt) {
+  const list = prompts.get(prompt.agent) ?? [];
+  return new Map(prompts).set(prompt.agent, [...list, prompt].slice(-KEPT_PER_AGENT));
+}
+
+/**
+ * A receipt from an answer, a notification or the conversation itself. It only ever gets better: `unknown`
+ * says that nobody can tell, which ends as soon as somebody can.
+ * @param {Prompts} prompts
+ * @param {{agent: string, id: string, receipt: PromptReceipt, error?: string}} change
+ * @returns {Prompts}
+ */
+export function promptChanged(prompts, { agent, id, receipt, error }) {
+  const list = prompts.get(agent) ?? [];
+  const at = list.findIndex((prompt) => prompt.id === id);
+  if (at < 0) return prompts;
+  const known = list[at];
+  const becomesUnknown = receipt === "unknown" && known.receipt !== "delivered" && known.receipt !== "refused";
+  if (!becomesUnknown && RANK[receipt] <= RANK[known.receipt]) return prompts;
+  const next = list.slice();
+  next[at] = { ...known, receipt, error };
+  return new Map(prompts).set(agent, next);
+}
+
+/**
+ * Take one out of the list: the person has seen that it failed.
+ * @param {Prompts} prompts
+ * @param {string} agent
+ * @param {string} id
+ * @returns {Prompts}
+ */
+export function promptDismissed(prompts, agent, id) {
+  return new Map(prompts).set(
+    agent,
+    (prompts.get(agent) ?? []).filter((prompt) => prompt.id !== id),
+  );
+}
+
+/**
+ * What to send again on a new link, and what is too old for that.
+ * @param {Prompts} prompts
+ * @param {number} now
+ * @returns {{again: Prompt[], tooOld: Prompt[]}}
+ */
+export function unanswered(prompts, now) {
+  const open = [...prompts.values()].flat().filter((prompt) => prompt.receipt === "sending");
+  return {
+    again: open.filter((prompt) => now - prompt.sentAt < KEY_KEPT_MS),
+    tooOld: open.filter((prompt) => now - prompt.sentAt >= KEY_KEPT_MS),
+  };
+}
+
+/**
+ * Those that the conversation does not show yet.
+ * @param {Prompts} prompts
+ * @param {string} agent
+ */
+export function notYetDelivered(prompts, agent) {
+  return (prompts.get(agent) ?? []).filter((prompt) => prompt.receipt !== "delivered");
+}

@@ -1,0 +1,125 @@
+/**
+ * What this page shows and how, as far as the server has no say in it: which agent is open, filters,
+ * dialogs, drafts. Pure; lives in memory only.
+ */
+
+/** @typedef {{kind: "none"} | {kind: "agent", id: string} | {kind: "node", id: string}} Route */
+/** @typedef {"all" | "needs" | "working" | "ended"} Chip */
+
+/**
+ * @typedef {{kind: "spawn", node: string, path: string | null, listing: import("./protocol.js").Folders | null, hidden: boolean, newFolder: string | null, requestId: string, agentKind: string, name: string, prompt: string}} SpawnDialog
+ * @typedef {{kind: "join", role: "node" | "operator" | "viewer" | "admin", token: string, expires: string, address: string}} JoinDialog
+ * @typedef {(SpawnDialog | JoinDialog | {kind: "help"} | {kind: "confirm", title: string, text: string, verb: string, act: () => void} | {kind: "rename", agent: string, name: string}) & {error?: string, busy?: boolean}} Dialog
+ */
+
+/**
+ * @typedef {object} DiskView  one bank as its node drew it
+ * @property {number} bank
+ * @property {string} url      of the picture, or empty while there is none
+ * @property {string} error
+ * @property {{name: string, from: number, to: number}[]} zones
+ * @property {number} height
+ * @property {{row: number, text: string} | null} row  the row under the pointer
+ */
+
+/**
+ * @typedef {object} Ui
+ * @property {Route} route
+ * @property {"roster" | "stage" | "inspector"} screen  which pane a phone shows
+ * @property {boolean} inspectorOpen
+ * @property {"agent" | "scrolls" | "node"} tab
+ * @property {string} filter
+ * @property {Chip} chip
+ * @property {ReadonlySet<string>} folded     groups of the roster
+ * @property {ReadonlySet<string>} endedShown nodes whose ended agents are listed
+ * @property {ReadonlySet<string>} fresh      agents that finished something since they were looked at
+ * @property {string | null} cursor           agent that the keyboard points at
+ * @property {ReadonlySet<string>} open       unfolded tools and thoughts
+ * @property {number} shown                   entries of the conversation that are drawn
+ * @property {boolean} follow                 stay with the newest
+ * @property {number} unseen                  entries that came since the person scrolled up
+ * @property {"idle" | "loading" | "failed" | "compacted"} history
+ * @property {ReadonlyMap<string, string>} drafts
+ * @property {ReadonlyMap<string, import("./protocol.js").PromptMode>} modes
+ * @property {ReadonlyMap<string, string>} attachErrors
+ * @property {ReadonlyMap<string, DiskView>} disks
+ * @property {{to: string, message: string, busy: boolean, error: string}} scroll
+ * @property {Dialog | null} dialog
+ * @property {{text: string, tone: "info" | "bad"} | null} toast
+ * @property {{busy: boolean, error: string, reason: string} | null} login  the login page, if it is shown
+ * @property {string} announced               said to a screen reader
+ * @property {number} now
+ * @property {number} countdown_s             until the next attempt to connect
+ */
+
+/** Entries drawn at first: about a screen, so that it is there at once. */
+export const FIRST_SHOWN = 24;
+/** More of them, when somebody scrolls up to them or the screen is not full. */
+export const SHOWN_STEP = 60;
+
+/** @returns {Ui} */
+export function firstUi() {
+  return {
+    route: { kind: "none" },
+    screen: "roster",
+    inspectorOpen: true,
+    tab: "agent",
+    filter: "",
+    chip: "all",
+    folded: new Set(),
+    endedShown: new Set(),
+    fresh: new Set(),
+    cursor: null,
+    open: new Set(),
+    shown: FIRST_SHOWN,
+    follow: true,
+    unseen: 0,
+    history: "idle",
+    drafts: new Map(),
+    modes: new Map(),
+    attachErrors: new Map(),
+    disks: new Map(),
+    scroll: { to: "", message: "", busy: false, error: "" },
+    dialog: null,
+    toast: null,
+    login: null,
+    announced: "",
+    now: Date.now(),
+    countdown_s: 0,
+  };
+}
+
+/**
+ * The place that an address names: `#/a/ID` an agent, `#/n/ID` a node.
+ * @param {string} hash
+ * @returns {Route}
+ */
+export function routeOf(hash) {
+  const match = /^#\/([an])\/(.+)$/.exec(hash);
+  if (!match) return { kind: "none" };
+  let id;
+  try {
+    id = decodeURIComponent(match[2]);
+  } catch {
+    return { kind: "none" };
+  }
+  return match[1] === "a" ? { kind: "agent", id } : { kind: "node", id };
+}
+
+/** @param {Route} route */
+export function addressOf(route) {
+  if (route.kind === "none") return "#/";
+  return `#/${route.kind === "agent" ? "a" : "n"}/${encodeURIComponent(route.id)}`;
+}
+
+/**
+ * @template T
+ * @param {ReadonlySet<T>} set
+ * @param {T} item
+ * @returns {ReadonlySet<T>}
+ */
+export function toggled(set, item) {
+  const next = new Set(set);
+  if (!next.delete(item)) next.add(item);
+  return next;
+}

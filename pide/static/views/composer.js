@@ -1,0 +1,147 @@
+/** Where a person writes to an agent, and what became of what was written. */
+
+import { html, live, nothing, repeat } from "../vendor/lit.js";
+import { notYetDelivered } from "../prompts.js";
+import { allows } from "../protocol.js";
+import { icon } from "./icons.js";
+
+/** @typedef {import("../state.js").State} State */
+/** @typedef {import("../ui.js").Ui} Ui */
+/** @typedef {import("../protocol.js").Agent} Agent */
+/** @typedef {import("../protocol.js").PromptMode} PromptMode */
+/** @typedef {import("../prompts.js").Prompt} Prompt */
+
+/**
+ * @typedef {object} ComposerActions
+ * @property {(agent: string, text: string) => void} draft
+ * @property {(agent: string, mode: PromptMode) => void} mode
+ * @property {(agent: string) => void} send
+ * @property {(prompt: Prompt) => void} sendAgain
+ * @property {(prompt: Prompt) => void} editAgain
+ * @property {(prompt: Prompt) => void} dismiss
+ * @property {(event: KeyboardEvent) => void} composerKey
+ */
+
+const MODES = /** @type {{mode: PromptMode, text: string, title: string}[]} */ ([
+  { mode: "steer", text: "Steer", title: "goes in at the next step of this turn" },
+  { mode: "follow_up", text: "Follow up", title: "waits until this turn is over" },
+]);
+
+const RECEIPTS = /** @type {Record<Prompt["receipt"], string>} */ ({
+  sending: "sending…",
+  stored: "stored at its node",
+  queued: "queued in the agent",
+  delivered: "delivered",
+  unknown: "unknown: it may or may not have arrived",
+  refused: "refused",
+});
+
+/**
+ * The mode that a prompt is sent with: while a turn runs, one of the two that a turn can take.
+ * @param {Agent | undefined} agent
+ * @param {PromptMode | undefined} chosen
+ * @returns {PromptMode}
+ */
+export function modeFor(agent, chosen) {
+  if (agent?.state !== "working") return "prompt";
+  return chosen === "follow_up" ? "follow_up" : "steer";
+}
+
+/**
+ * @param {State} state
+ * @param {Ui} ui
+ * @param {Agent | undefined} agent
+ * @param {string} id
+ * @param {ComposerActions} actions
+ */
+export function composerView(state, ui, agent, id, actions) {
+  const mayPrompt = allows(state.me?.role, "agent.prompt");
+  const draft = ui.drafts.get(id) ?? "";
+  const mode = modeFor(agent, ui.modes.get(id));
+  const ended = agent?.state === "exited";
+  const inTurn = agent?.state === "working" && state.mesh?.nodes.get(agent.node)?.state === "online";
+  return html`
+    <footer class="composer">
+      ${receiptsView(notYetDelivered(state.prompts, id), state, actions)}
+      ${mayPrompt
+        ? html`<div class="composer-box" data-disabled=${String(ended)}>
+            <textarea
+              id="composer"
+              rows="1"
+              aria-label="Prompt for ${agent?.name ?? id}"
+              placeholder=${placeholder(state, agent, mode)}
+              ?disabled=${ended}
+              .value=${live(draft)}
+              @input=${(/** @type {any} */ event) => actions.draft(id, event.target.value)}
+              @keydown=${actions.composerKey}
+            ></textarea>
+            <div class="composer-row">
+              ${inTurn
+                ? html`<div class="modes" role="group" aria-label="When the prompt goes in">
+                    ${MODES.map(
+                      (one) =>
+                        html`<button class="mode" aria-pressed=${String(mode === one.mode)} title=${one.title} @click=${() => actions.mode(id, one.mode)}>${one.text}</button>`,
+                    )}
+                    <span class="faint not-phone">${MODES.find((one) => one.mode === mode)?.title}</span>
+                  </div>`
+                : html`<span class="faint not-phone">${ended ? "" : html`<kbd>Enter</kbd> sends, <kbd>Shift</kbd> <kbd>Enter</kbd> new line`}</span>`}
+              <span class="spring"></span>
+              <button class="button primary send" ?disabled=${ended || draft.trim() === ""} aria-label="Send" @click=${() => actions.send(id)}>${icon("send")}</button>
+            </div>
+          </div>`
+        : html`<p class="faint composer-note">You are signed in as ${state.me?.role ?? "viewer"}: you can read, not write. An operator's login can prompt.</p>`}
+    </footer>
+  `;
+}
+
+/**
+ * @param {State} state
+ * @param {Agent | undefined} agent
+ * @param {PromptMode} mode
+ */
+function placeholder(state, agent, mode) {
+  if (!agent) return "";
+  if (agent.state === "exited") return "This agent has ended.";
+  if (state.link.phase !== "open") return "Write now; it is sent when the hypivisor is back.";
+  const node = state.mesh?.nodes.get(agent.node);
+  if (node && node.state !== "online") return `${node.name} is away: it cannot take a prompt now.`;
+  if (mode === "steer") return `Steer ${agent.name}…`;
+  if (mode === "follow_up") return `After this turn, ${agent.name}…`;
+  return `Prompt ${agent.name}…`;
+}
+
+/**
+ * @param {Prompt[]} prompts
+ * @param {State} state
+ * @param {ComposerActions} actions
+ */
+function receiptsView(prompts, state, actions) {
+  if (!prompts.length) return nothing;
+  return html`<ul class="receipts" aria-label="Prompts on their way">
+    ${repeat(
+      prompts,
+      (prompt) => prompt.id,
+      (prompt) => html`<li data-receipt=${prompt.receipt}>
+        <span class="receipt-mark" aria-hidden="true"></span>
+        <span class="receipt-text" title=${prompt.text}>${prompt.text}</span>
+        <span class="receipt-word" role="status">${words(prompt, state)}</span>
+        ${prompt.receipt === "unknown" ? html`<button class="link" @click=${() => actions.sendAgain(prompt)}>Send again</button>` : nothing}
+        ${prompt.receipt === "refused" ? html`<button class="link" @click=${() => actions.editAgain(prompt)}>Edit</button>` : nothing}
+        ${prompt.receipt === "unknown" || prompt.receipt === "refused"
+          ? html`<button class="link" aria-label="Dismiss" @click=${() => actions.dismiss(prompt)}>Dismiss</button>`
+          : nothing}
+      </li>`,
+    )}
+  </ul>`;
+}
+
+/**
+ * @param {Prompt} prompt
+ * @param {State} state
+ */
+function words(prompt, state) {
+  if (prompt.receipt === "sending" && state.link.phase !== "open") return "kept here until the link is back";
+  if (prompt.receipt === "refused") return `refused: ${prompt.error ?? ""}`;
+  if (prompt.receipt === "unknown" && prompt.error) return `unknown: ${prompt.error}`;
+  return RECEIPTS[prompt.receipt];
+}

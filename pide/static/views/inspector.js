@@ -1,0 +1,201 @@
+/** The right pane: what is known of the open agent and its node, and on what evidence. */
+
+import { html, live, nothing, repeat } from "../vendor/lit.js";
+import { agentPresence, evidenceLines } from "../presence.js";
+import { allows } from "../protocol.js";
+import { addressOf } from "../ui.js";
+import { diskView } from "./disk.js";
+import { ago, clockTime, count, fullTime, money } from "../format.js";
+import { icon } from "./icons.js";
+import { nodeFacts } from "./node.js";
+
+/** @typedef {import("../state.js").State} State */
+/** @typedef {import("../ui.js").Ui} Ui */
+/** @typedef {import("../protocol.js").Agent} Agent */
+
+/**
+ * @typedef {import("./disk.js").DiskActions & {
+ *   tab: (tab: Ui["tab"]) => void,
+ *   closeInspector: () => void,
+ *   scrollForm: (change: Partial<Ui["scroll"]>) => void,
+ *   sendScroll: (agent: Agent) => void,
+ *   copy: (text: string, what: string) => void,
+ * }} InspectorActions
+ */
+
+const TABS = /** @type {[Ui["tab"], string][]} */ ([
+  ["agent", "Agent"],
+  ["scrolls", "Scrolls"],
+  ["node", "Machine"],
+]);
+
+/**
+ * @param {State} state
+ * @param {Ui} ui
+ * @param {InspectorActions} actions
+ */
+export function inspectorView(state, ui, actions) {
+  const agent = ui.route.kind === "agent" ? state.mesh?.agents.get(ui.route.id) : undefined;
+  if (!agent) return nothing;
+  return html`
+    <aside class="pane inspector" aria-label="Inspector">
+      <header class="inspector-head">
+        <button class="icon-button only-phone" aria-label="Back to the conversation" @click=${actions.closeInspector}>${icon("back")}</button>
+        <div class="tabs" role="tablist" aria-label="Inspector">
+          ${TABS.map(
+            ([tab, text]) =>
+              html`<button role="tab" id="tab-${tab}" aria-controls="inspector-body" aria-selected=${String(ui.tab === tab)} @click=${() => actions.tab(tab)}>${text}</button>`,
+          )}
+        </div>
+        <button class="icon-button not-phone" aria-label="Close the inspector" @click=${actions.closeInspector}>${icon("close")}</button>
+      </header>
+      <div class="inspector-body" id="inspector-body" role="tabpanel" aria-labelledby="tab-${ui.tab}" tabindex="-1">
+        ${ui.tab === "agent" ? agentCard(state, ui, agent, actions) : nothing}
+        ${ui.tab === "scrolls" ? scrollsView(state, ui, agent, actions) : nothing}
+        ${ui.tab === "node" ? machineView(state, ui, agent, actions) : nothing}
+      </div>
+    </aside>
+  `;
+}
+
+/**
+ * @param {State} state
+ * @param {Ui} ui
+ * @param {Agent} agent
+ * @param {InspectorActions} actions
+ */
+function agentCard(state, ui, agent, actions) {
+  const conv = state.conversations.get(agent.id);
+  const presence = agentPresence(state, agent, ui.now);
+  const node = state.mesh?.nodes.get(agent.node);
+  const usage = conv?.usage ?? agent.usage;
+  const session = conv?.session ?? agent.session;
+  const model = conv?.model ?? agent.model;
+  return html`
+    <section class="card" aria-label="Presence">
+      <h2>
+        <span class="presence" data-tone=${presence.tone} aria-hidden="true"></span>${presence.word}
+        ${presence.note ? html`<span class="card-note">${presence.note}</span>` : nothing}
+      </h2>
+      <dl class="facts" data-stale=${String(presence.stale)}>
+        ${evidenceLines(agent, ui.now, state.probe).map((line) => html`<dt title=${line.title}>${line.name}</dt><dd>${line.text}</dd>`)}
+        <dt>state since</dt><dd title=${fullTime(agent.since)}>${agent.since ? ago(agent.since, ui.now) : "–"}</dd>
+        <dt>watching</dt><dd>${agent.watchers ?? 0}</dd>
+      </dl>
+    </section>
+    <section class="card" aria-label="Identity">
+      <dl class="facts">
+        <dt>address</dt><dd><button class="copyable" title="Copy" @click=${() => actions.copy(agent.address ?? agent.name, "address")}>${agent.address ?? agent.name}</button></dd>
+        <dt>machine</dt><dd>${node ? html`<a href=${addressOf({ kind: "node", id: node.id })}>${node.name}</a>` : agent.node}</dd>
+        <dt>folder</dt><dd class="path">${agent.cwd}</dd>
+        ${agent.project && agent.project !== agent.cwd ? html`<dt>project</dt><dd class="path">${agent.project}</dd>` : nothing}
+        <dt>kind</dt><dd>${agent.kind}</dd>
+        <dt>model</dt><dd>${model ?? "not told"}</dd>
+        <dt>session</dt><dd class="path">${session?.name ?? session?.id ?? "not told"}</dd>
+        ${session?.file ? html`<dt>session file</dt><dd class="path">${session.file}</dd>` : nothing}
+        <dt>pid</dt><dd>${agent.pid ?? "–"}</dd>
+        ${agent.resumed_from ? html`<dt>continues</dt><dd class="path">${agent.resumed_from}</dd>` : nothing}
+      </dl>
+    </section>
+    <section class="card" aria-label="Usage">
+      <h3>Usage</h3>
+      <div class="figures">
+        <div><b>${count(usage?.input_tokens)}</b><span>tokens in</span></div>
+        <div><b>${count(usage?.output_tokens)}</b><span>tokens out</span></div>
+        <div><b>${money(usage?.cost_usd)}</b><span>cost</span></div>
+      </div>
+    </section>
+    <section class="card" aria-label="Tools">
+      <h3>Tools <span class="faint">${conv?.loaded ? conv.tools.length : (agent.tools ?? 0)}</span></h3>
+      ${conv?.loaded
+        ? conv.tools.length
+          ? html`<ul class="tools">
+              ${conv.tools.map((tool) => html`<li><b>${tool.name}</b><span>${tool.description ?? ""}</span></li>`)}
+            </ul>`
+          : html`<p class="faint">This agent told of no tools.</p>`
+        : html`<p class="faint">Listed once its conversation is read.</p>`}
+    </section>
+  `;
+}
+
+const SCROLL_WORDS = /** @type {Record<string, string>} */ ({
+  accepted: "accepted: on the sender's disk",
+  relayed: "on its way",
+  stored: "on the receiver's disk",
+  delivered: "delivered to the agent",
+  answered: "answered",
+  expired: "expired undelivered",
+  refused: "refused",
+  unknown: "unknown",
+});
+
+/**
+ * @param {State} state
+ * @param {Ui} ui
+ * @param {Agent} agent
+ * @param {InspectorActions} actions
+ */
+function scrollsView(state, ui, agent, actions) {
+  const scrolls = state.scrolls.get(agent.id);
+  const form = ui.scroll;
+  const send = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    actions.sendScroll(agent);
+  };
+  return html`
+    ${allows(state.me?.role, "scroll.send")
+      ? html`<form class="card scroll-form" @submit=${send}>
+          <label>To <input list="addresses" autocomplete="off" spellcheck="false" placeholder=${agent.address ?? agent.name} .value=${live(form.to)} @input=${(/** @type {any} */ event) => actions.scrollForm({ to: event.target.value })} /></label>
+          <datalist id="addresses">${[...(state.mesh?.agents.values() ?? [])].slice(0, 200).map((one) => html`<option value=${one.address ?? one.name}></option>`)}</datalist>
+          <label>Message <textarea rows="3" .value=${live(form.message)} @input=${(/** @type {any} */ event) => actions.scrollForm({ message: event.target.value })}></textarea></label>
+          <div class="form-row">
+            <span class="faint">Stored before it is acknowledged.</span><span class="spring"></span>
+            <button class="button primary" ?disabled=${form.busy || form.message.trim() === ""}>Send scroll</button>
+          </div>
+          ${form.error ? html`<p class="error" role="alert">${form.error}</p>` : nothing}
+        </form>`
+      : nothing}
+    ${scrolls === undefined
+      ? html`<p class="hint">Asking for scrolls…</p>`
+      : scrolls.length === 0
+        ? html`<p class="hint">No scrolls to or from ${agent.name} yet. A scroll is a message that waits on disk until its receiver takes it, even if a machine sleeps.</p>`
+        : html`<ul class="scrolls">
+            ${repeat([...scrolls].reverse(), (scroll) => scroll.scroll_id, scrollView)}
+          </ul>`}
+  `;
+}
+
+/** @param {import("../scrolls.js").KnownScroll} scroll */
+function scrollView(scroll) {
+  return html`<li class="scroll">
+    <header><b>${scroll.from ?? "?"}</b><span class="faint">→</span><b>${scroll.to}</b><span class="spring"></span><time title=${fullTime(scroll.at)}>${clockTime(scroll.at)}</time></header>
+    <p>${scroll.message}</p>
+    ${scroll.receipts.map(
+      (receipt) => html`<p class="receipt" data-state=${receipt.state}>
+          <span class="receipt-mark" aria-hidden="true"></span>
+          ${receipt.to !== scroll.to ? html`<b>${receipt.to}</b>` : nothing}
+          ${SCROLL_WORDS[receipt.state] ?? receipt.state}${receipt.reason ? html`: ${receipt.reason}` : nothing}
+        </p>
+        ${receipt.opcode ? html`<pre class="opcode">${opcodeText(receipt.opcode)}</pre>` : nothing}`,
+    )}
+  </li>`;
+}
+
+/** @param {NonNullable<import("../protocol.js").Scroll["opcode"]>} opcode */
+function opcodeText(opcode) {
+  const { content, opcode_type } = opcode;
+  return typeof content === "string" ? content : `${opcode_type ?? "opcode"} ${JSON.stringify(content, null, 2)}`;
+}
+
+/**
+ * @param {State} state
+ * @param {Ui} ui
+ * @param {Agent} agent
+ * @param {InspectorActions} actions
+ */
+function machineView(state, ui, agent, actions) {
+  const node = state.mesh?.nodes.get(agent.node);
+  if (!node) return html`<p class="hint">The machine of this agent is not listed in the mesh.</p>`;
+  return html`${nodeFacts(state, ui, node)}
+    <section class="card" aria-label="PXLDisk"><h3>PXLDisk</h3>${diskView(ui, node, actions)}</section>`;
+}

@@ -1,0 +1,99 @@
+"""`/ws`: one viewer per WebSocket, closed when its credential ends or we stop."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from hyperpi.console_client import ConsoleClient
+from hyperpi.errors import BadEnvelope, HyperPiError
+from hyperpi.status import to_json_rpc
+from hyperpi.strict_json import encode
+from hyperpi.viewer import RESTARTING, REVOKED, Viewer, serve_viewer
+from pide.gatekeeper import Denied, Gatekeeper, Guest
+
+log = logging.getLogger(__name__)
+
+KEEP_S = 60.0  # how often an open page proves that its session is in use, and is told when it has ended
+CLOSE_S = 2.0
+
+
+class Viewers:
+    """Everybody who is connected now."""
+
+    def __init__(self, client: ConsoleClient, gatekeeper: Gatekeeper) -> None:
+        self._client = client
+        self._gatekeeper = gatekeeper
+        self._connected: dict[Viewer, Guest] = {}
+        client.on_notice.append(self._notice)
+
+    def __len__(self) -> int:
+        return len(self._connected)
+
+    def _notice(self, topic: str, method: str, params: bytes) -> None:
+        kind, _, credential = topic.partition(":")
+        for viewer, guest in list(self._connected.items()):
+            if kind != "credential":
+                viewer.notice(topic, method, params)
+            elif guest.credential == credential:
+                viewer.end(REVOKED, "logged out or revoked")
+
+    async def endpoint(self, websocket: WebSocket) -> None:
+        """Serve one WebSocket from handshake to close."""
+        try:
+            self._gatekeeper.check_place(websocket)
+            guest = await self._gatekeeper.admit(websocket, "pide")
+        except Denied as exc:
+            await websocket.send_denial_response(JSONResponse(exc.body(), exc.status))
+            return
+        await websocket.accept(guest.subprotocol)
+        viewer = Viewer(self._client, guest.caller, _Outlet(websocket))
+        self._connected[viewer] = guest
+        keeping = asyncio.create_task(self._keep(viewer, guest), name="keep-session")
+        try:
+            await serve_viewer(viewer, lambda: _read(websocket, viewer))
+        finally:
+            keeping.cancel()
+            del self._connected[viewer]
+
+    async def _keep(self, viewer: Viewer, guest: Guest) -> None:
+        while True:
+            await asyncio.sleep(KEEP_S)
+            with suppress(HyperPiError):  # the hypivisor is away: nothing was said about the session
+                if not await self._gatekeeper.still_holds(guest):
+                    viewer.end(REVOKED, "the session has ended")
+
+    def end_all(self) -> None:
+        """We are stopping: pages come back by themselves."""
+        for viewer in self._connected:
+            viewer.end(RESTARTING, "restarting")
+
+
+async def _read(websocket: WebSocket, viewer: Viewer) -> None:
+    while True:
+        message = await websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        if text is None:
+            error = BadEnvelope("binary frames are not taken", hint="send JSON as text")
+            answer = {"jsonrpc": "2.0", "id": None, "error": to_json_rpc(error)}
+            await websocket.send_text(encode(answer).decode())
+        else:
+            viewer.rpc.receive(text)
+
+
+class _Outlet:
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def send(self, message: bytes) -> None:
+        await self._websocket.send({"type": "websocket.send", "text": message.decode()})
+
+    async def close(self, code: int, reason: str) -> None:
+        # The peer may have gone already, or may not read: neither is worth waiting for.
+        with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._websocket.close(code, reason)
