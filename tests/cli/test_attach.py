@@ -1,0 +1,285 @@
+"""Attaching: the whole history, then live, over lost connections; typed lines are prompts."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cli_mesh import ControlSocket, Refused, entry
+from cli_process import COMMAND, Run, Running
+
+FRONTEND = "a-frontend-den"
+
+Eventually = Callable[[Callable[[], bool]], None]
+
+
+def delta(text: str, message: str = "m1") -> dict[str, Any]:
+    return {"type": "text_delta", "message_id": message, "block": 0, "delta": text}
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def talk(mesh: ControlSocket) -> ControlSocket:
+    """The agent frontend has said 120 things, more than one answer holds."""
+    conversation = mesh.mesh.conversations[FRONTEND]
+    conversation.entries += [entry(n, "user" if n % 2 else "assistant") for n in range(120)]
+    mesh.do(mesh.mesh.say, FRONTEND, {"type": "state", "state": "idle"})
+    return mesh
+
+
+def test_the_whole_history_is_printed_once_and_in_order(talk: ControlSocket):
+    with Running("attach", "frontend") as attached:
+        attached.wait_for("frontend is idle")
+        done = attached.end(signal.SIGINT)
+    said = [line.strip() for line in done.out.splitlines() if line.strip().startswith("entry")]
+    assert said == [f"entry {n}" for n in range(120)]
+    assert (done.code, done.err) == (130, "")
+
+
+def test_events_are_shown_as_they_come(talk: ControlSocket):
+    with Running("attach", "frontend") as attached:
+        attached.wait_for("frontend is idle")
+        talk.do(talk.mesh.say, FRONTEND, delta("Hel"), delta("lo\nwor"))
+        attached.wait_for("  Hello\n  wor")
+        talk.do(talk.mesh.say, FRONTEND, delta("ld"))
+        attached.wait_for("  Hello\n  world")
+        assert attached.out.count("Hello") == 1
+        talk.do(talk.mesh.say, FRONTEND, {"type": "never_heard_of", "what": {"deep": [1]}})
+        attached.wait_for('· never_heard_of {"what": {"deep": [1]}}')
+
+
+def test_json_is_a_snapshot_with_all_of_the_history_then_one_event_a_line(talk: ControlSocket):
+    with Running("attach", "frontend", "--json") as attached:
+        attached.wait_for("\n")
+        talk.do(talk.mesh.say, FRONTEND, delta("a"), delta("b"))
+        attached.wait_for('"delta": "b"')
+        done = attached.end(signal.SIGINT)
+    first, *events = lines(done.out)
+    assert first["type"] == "snapshot"
+    assert (first["agent"], first["resume"], first["epoch"], first["seq"]) == (FRONTEND, "fresh", "ep-1", 1)
+    assert [one["id"] for one in first["snapshot"]["entries"]] == [f"e{n}" for n in range(120)]
+    assert first["snapshot"]["more"] is False
+    assert [event["seq"] for event in events] == [2, 3]
+    assert done.err == ""
+
+
+def test_from_a_cursor_there_is_no_history_but_what_was_missed(talk: ControlSocket):
+    talk.do(talk.mesh.say, FRONTEND, delta("a"), delta("b"))
+    with Running("attach", "frontend", "--json", "--from", "ep-1:2") as attached:
+        attached.wait_for('"delta": "b"')
+        done = attached.end(signal.SIGINT)
+    first, *events = lines(done.out)
+    assert first == {"type": "snapshot", "agent": FRONTEND, "resume": "ok", "epoch": "ep-1", "seq": 2}
+    assert [event["seq"] for event in events] == [3]
+
+
+def test_from_a_cursor_that_is_no_longer_known_the_whole_history_comes(talk: ControlSocket):
+    with Running("attach", "frontend", "--json", "--from", "ep-0:7") as attached:
+        attached.wait_for("\n")
+        done = attached.end(signal.SIGINT)
+    assert lines(done.out)[0]["resume"] == "gap"
+    assert len(lines(done.out)[0]["snapshot"]["entries"]) == 120
+
+
+def test_a_lost_connection_is_made_again_and_nothing_is_missed_or_doubled(talk: ControlSocket):
+    with Running("attach", "frontend", "--json") as attached:
+        attached.wait_for("\n")
+        talk.do(talk.mesh.say, FRONTEND, delta("before"))
+        attached.wait_for("before")
+        talk.vanish()
+        attached.wait_for_error("coming back by itself")
+        talk.do(talk.mesh.say, FRONTEND, delta("meanwhile"))
+        talk.listen()
+        attached.wait_for("meanwhile")
+        talk.do(talk.mesh.say, FRONTEND, delta("after"))
+        attached.wait_for("after")
+        done = attached.end(signal.SIGINT)
+    _, *events = lines(done.out)
+    assert [event["seq"] for event in events] == [2, 3, 4]
+    assert talk.asked("agent.attach")[-1] == {"agent": FRONTEND, "epoch": "ep-1", "seq": 2}
+    assert [line for line in done.err.splitlines() if "coming back" in line or "back" in line] == [
+        "hyperpi: the other side has ended the connection; coming back by itself",
+        "hyperpi: back",
+    ]
+
+
+def test_what_was_not_kept_meanwhile_is_said_and_no_entry_is_printed_twice(talk: ControlSocket):
+    with Running("attach", "frontend") as attached:
+        attached.wait_for("frontend is idle")
+        talk.vanish()
+        attached.wait_for_error("coming back by itself")
+        conversation = talk.mesh.conversations[FRONTEND]
+        conversation.epoch, conversation.entries = "ep-9", [*conversation.entries, entry(120)]
+        talk.listen()
+        attached.wait_for("entry 120")
+        done = attached.end(signal.SIGINT)
+    assert done.out.count("entry 119\n") == 1
+    assert "some of what happened meanwhile was not kept" in done.out
+
+
+def test_a_hole_in_the_events_is_never_passed_over(talk: ControlSocket):
+    with Running("attach", "frontend", "--json") as attached:
+        attached.wait_for("\n")
+        conversation = talk.mesh.conversations[FRONTEND]
+        conversation.events.append({"seq": 2, **delta("lost on the way")})
+        conversation.seq = 2
+        talk.do(talk.mesh.say, FRONTEND, delta("next"))
+        attached.wait_for("next")
+        done = attached.end(signal.SIGINT)
+    seqs = [line["seq"] for line in lines(done.out) if line["type"] == "text_delta"]
+    assert seqs == [2, 3]
+
+
+def test_another_conversation_begins_anew(talk: ControlSocket):
+    with Running("attach", "frontend") as attached:
+        attached.wait_for("frontend is idle")
+        talk.do(talk.mesh.reset, FRONTEND, "new")
+        attached.wait_for("the conversation changed (new)")
+        attached.wait_for("frontend is idle", times=2)
+        talk.do(talk.mesh.say, FRONTEND, delta("fresh start"))
+        attached.wait_for("fresh start")
+    assert "epoch" not in talk.asked("agent.attach")[-1]
+
+
+def test_an_agent_that_is_away_while_it_begins_anew_is_waited_for(talk: ControlSocket):
+    def away_twice(params: dict[str, Any]) -> Any:
+        if len(talk.asked("agent.attach")) < 4:
+            raise Refused(-32011, "frontend is unreachable: reloading")
+        return talk.mesh._agent_attach(params)
+
+    with Running("attach", "frontend", "--json") as attached:
+        attached.wait_for("\n")
+        talk.mesh.answers["agent.attach"] = away_twice
+        talk.do(talk.mesh.reset, FRONTEND, "resume")
+        attached.wait_for_error("frontend is unreachable: reloading; coming back by itself")
+        attached.wait_for('"type": "snapshot"', times=2)
+        done = attached.end(signal.SIGINT)
+    assert [line["type"] for line in lines(done.out)] == ["snapshot", "reset", "snapshot"]
+
+
+def test_a_closed_stdin_is_no_failure(talk: ControlSocket):
+    talk.mesh.conversations[FRONTEND].state = "exited"
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "sh", *COMMAND, "attach", "frontend"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_typed_lines_are_prompts(talk: ControlSocket, eventually: Eventually):
+    with Running("attach", "frontend") as attached:
+        attached.wait_for("frontend is idle")
+        attached.type("fix the header")
+        attached.type("   ")
+        attached.type("and the footer")
+        attached.wait_for("and the footer")
+        eventually(lambda: len(talk.asked("agent.prompt")) == 2)
+    first, second = talk.asked("agent.prompt")
+    assert (first["text"], second["text"]) == ("fix the header", "and the footer")
+    assert first["agent"] == FRONTEND
+    assert first["id"] != second["id"]
+
+
+def test_a_prompt_typed_while_the_line_is_down_arrives_once(talk: ControlSocket):
+    with Running("attach", "frontend") as attached:
+        attached.wait_for("frontend is idle")
+        talk.vanish()
+        attached.wait_for_error("coming back by itself")
+        attached.type("are you there?")
+        talk.listen()
+        attached.wait_for("are you there?")
+    assert list(talk.mesh.prompts.values()) == ["are you there?"]
+
+
+def test_a_prompt_that_is_refused_is_said(talk: ControlSocket):
+    talk.mesh.answers["agent.prompt"] = Refused(-32001, "agent.prompt is not for the role viewer")
+    with Running("attach", "frontend") as attached:
+        attached.wait_for("frontend is idle")
+        attached.type("hello")
+        attached.wait_for_error("the prompt was not taken: agent.prompt is not for the role viewer")
+    assert talk.mesh.prompts == {}
+
+
+def test_the_end_of_stdin_does_not_end_the_attachment(talk: ControlSocket):
+    with Running("attach", "frontend", "--json") as attached:
+        assert attached.process.stdin is not None
+        attached.process.stdin.close()
+        attached.wait_for("\n")
+        talk.do(talk.mesh.say, FRONTEND, delta("still here"))
+        attached.wait_for("still here")
+
+
+def test_it_ends_with_the_agent(talk: ControlSocket):
+    with Running("attach", "frontend") as attached:
+        attached.wait_for("frontend is idle")
+        talk.do(talk.mesh.say, FRONTEND, {"type": "state", "state": "exited", "detail": "quit"})
+        done = attached.end()
+    assert done.code == 0
+    assert done.out.endswith("· exited: quit\n")
+
+
+def test_of_an_ended_agent_the_history_is_printed(talk: ControlSocket, run: Run):
+    talk.mesh.conversations[FRONTEND].state = "exited"
+    done = run("attach", "frontend")
+    assert done.code == 0
+    assert "entry 0\n" in done.out
+    assert done.out.endswith("frontend is exited\n")
+
+
+def test_an_agent_that_is_not_there_is_exit_code_1(talk: ControlSocket, run: Run):
+    done = run("attach", "nobody")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.splitlines()[0] == "hyperpi: no agent nobody"
+
+
+def test_an_agent_without_a_terminal_says_so(talk: ControlSocket, run: Run):
+    done = run("attach", "frontend", "--tty")
+    assert done.code == 1
+    assert "frontend has no terminal" in done.err
+    assert talk.asked("agent.attach") == [{"agent": "frontend", "terminal": True}]
+
+
+def test_a_token_that_is_revoked_ends_it(talk: ControlSocket):
+    with Running("attach", "frontend", "--json") as attached:
+        attached.wait_for("\n")
+        talk.do(talk.mesh.notify, "connection.closing", {"code": 4001, "reason": "revoked"})
+        done = attached.end()
+    assert done.code == 1
+    assert "revoked" in done.err
+    assert len(talk.asked("agent.attach")) == 1
+
+
+def test_on_a_terminal_there_are_colours_unless_they_are_not_wanted(talk: ControlSocket):
+    assert "\x1b[" in _on_a_terminal("attach", "frontend", until=b"frontend is idle")
+    assert "\x1b[" not in _on_a_terminal("attach", "frontend", until=b"frontend is idle", NO_COLOR="1")
+
+
+def _on_a_terminal(*argv: str, until: bytes, **environment: str) -> str:
+    """What the command writes to a terminal of its own, up to some text."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *argv],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", **environment},
+    )
+    os.close(theirs)
+    said = b""
+    try:
+        while until not in said:
+            said += os.read(ours, 65_536)
+    finally:
+        process.kill()
+        process.wait(15)
+        os.close(ours)
+    return said.decode()

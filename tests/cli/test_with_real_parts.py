@@ -1,0 +1,168 @@
+"""The command against a real hypivisor, a real Pi-DE and a real node, with agents that repeat."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_process import COMMAND, Done, Running, run_alone
+
+PATIENCE_S = 30.0
+AGENT = Path(__file__).with_name("scripted_agent.py")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What runs."""
+
+    home: Path
+    url: str
+    sockets: str = ""
+
+    def run(self, *argv: str, **environment: str) -> Done:
+        return run_alone(*argv, HYPERPI_HOME=str(self.home), **environment)
+
+    def json(self, *argv: str, **environment: str) -> Any:
+        done = self.run(*argv, "--json", **environment)
+        assert (done.code, done.err) == (0, "")
+        return done.json
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    home = tmp_path_factory.mktemp("real") / "home"
+    environment = {k: v for k, v in os.environ.items() if k not in ("HYPI_TOKEN", "HYPIVISOR", "HYPERPI_LOG")}
+    sockets = tempfile.mkdtemp(prefix="hp-cli-")  # their paths are limited to about 100 bytes
+    environment |= {"HYPERPI_HOME": str(home), "XDG_RUNTIME_DIR": sockets}
+    ports = ["--port", "0", "--grpc-port", "0", "--enrol-port", "0", "--no-mdns"]
+    up = subprocess.Popen(
+        [*COMMAND, "up", *ports, "--name", "den"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    agents: list[subprocess.Popen[bytes]] = []
+    try:
+        url = _until(lambda: json.loads((home / "hypivisor" / "run.json").read_text())["url"])
+        _until(lambda: (home / "node" / "run.json").exists())
+        agents += [
+            subprocess.Popen([sys.executable, str(AGENT), name], env=environment)
+            for name in ("frontend", "backend")
+        ]
+        found = Parts(home, url, sockets)
+        _until(lambda: len(found.run("ls", "--json").json) == 2)
+        yield found
+    finally:
+        for agent in agents:
+            agent.kill()
+            agent.wait(PATIENCE_S)
+        subprocess.run([*COMMAND, "node", "stop"], env=environment, capture_output=True, check=False)
+        up.send_signal(signal.SIGINT)
+        up.wait(PATIENCE_S)
+        shutil.rmtree(sockets)
+
+
+def _until(look: Callable[[], Any]) -> Any:
+    """The first result that is no error and not empty."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            if found := look():
+                return found
+        except (OSError, ValueError, KeyError):
+            pass
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.05)
+
+
+def test_agents_are_listed_and_shown(parts: Parts):
+    listed = parts.json("ls")
+    assert [(one["address"], one["state"]) for one in listed] == [
+        ("backend@den", "idle"),
+        ("frontend@den", "idle"),
+    ]
+    shown = parts.json("show", "frontend")
+    assert shown["card"]["tools"][0]["name"] == "repeat"
+    assert parts.json("node", "ls")[0]["name"] == "den"
+
+
+def test_a_conversation_is_read_and_gone_on_with(parts: Parts):
+    with Running("attach", "frontend", HYPERPI_HOME=str(parts.home)) as attached:
+        attached.wait_for("frontend is idle")
+        attached.type("typed here")
+        attached.wait_for("you said: typed here")
+        assert parts.json("prompt", "frontend", "said elsewhere")["receipt"] == "delivered"
+        attached.wait_for("you said: said elsewhere")
+        done = attached.end(signal.SIGINT)
+    assert "what do you do?" in done.out
+    assert (done.code, done.err) == (130, "")
+
+
+def test_events_can_be_taken_up_where_they_were_left(parts: Parts):
+    with Running("attach", "backend", "--json", HYPERPI_HOME=str(parts.home)) as attached:
+        attached.wait_for("\n")
+        first = json.loads(attached.end(signal.SIGINT).out.splitlines()[0])
+    parts.json("prompt", "backend", "meanwhile")
+    cursor = f"{first['epoch']}:{first['seq']}"
+    with Running("attach", "backend", "--json", "--from", cursor, HYPERPI_HOME=str(parts.home)) as attached:
+        attached.wait_for("message_end")
+        head, *events = map(json.loads, attached.end(signal.SIGINT).out.splitlines())
+    assert head["resume"] == "ok"
+    assert events[0].get("first_seq", events[0]["seq"]) == first["seq"] + 1
+    assert (
+        "".join(event["delta"] for event in events if event["type"] == "text_delta") == "you said: meanwhile"
+    )
+
+
+def test_a_scroll_is_answered_and_stands_in_the_disk(parts: Parts):
+    assert parts.run("send", "backend", "schema changed", "--wait").out == "read: schema changed\n"
+    assert parts.json("scrolls")[-1]["state"] == "answered"
+    rows = parts.json("disk", "rows")
+    assert {"scroll_out", "scroll_in", "opcode"} <= {row["kind"] for row in rows}
+    place = next(str(row["row"]) for row in rows if row["kind"] == "scroll_in")
+    assert "schema changed" in parts.run("disk", "read", place).out
+    assert parts.run("disk", "verify").code == 0
+
+
+def test_a_program_elsewhere_comes_with_a_token_and_its_role(parts: Parts, tmp_path: Path):
+    made = parts.json("token", "create", "--role", "viewer", "--ttl", "5m")
+    there = Parts(tmp_path / "empty", parts.url)
+    who = {"HYPIVISOR": parts.url, "HYPI_TOKEN": made["token"]}
+    assert len(there.json("ls", **who)) == 2
+    refused = there.run("prompt", "frontend", "hello", **who)
+    assert refused.code == 1
+    assert "not for the role viewer" in refused.err
+    assert parts.run("token", "revoke", made["id"]).code == 0
+    assert there.run("ls", **who).code == 1
+
+
+def test_an_agent_ends_and_is_forgotten(parts: Parts):
+    extra = subprocess.Popen(
+        [sys.executable, str(AGENT), "extra"], env={**os.environ, "HYPERPI_HOME": str(parts.home)}
+    )
+    try:
+        _until(lambda: parts.run("show", "extra").code == 0)
+        assert parts.run("stop", "extra").code == 0
+        _until(lambda: parts.json("show", "extra")["state"] == "exited")
+        assert parts.run("rename", "extra", "former").code == 0
+        assert parts.run("forget", "former").code == 0
+        assert parts.run("show", "former").code == 1
+    finally:
+        extra.kill()
+        extra.wait(PATIENCE_S)
+
+
+def test_the_doctor_finds_all_in_order(parts: Parts):
+    asked = parts.run("doctor", "--json", XDG_RUNTIME_DIR=parts.sockets)
+    found = {check["name"]: check["state"] for check in asked.json}
+    assert "fail" not in found.values()
+    assert (found["hypivisor"], found["node"], found["link"], found["ports"]) == ("ok", "ok", "ok", "ok")

@@ -1,0 +1,224 @@
+"""The hypivisor's side of a link: whoever asks for an agent's events gets them, whoever leaves meanwhile."""
+
+import asyncio
+
+import pytest
+
+from hyperpi.address import AgentId, NodeId
+from hyperpi.errors import NodeUnreachable, NotFound
+from hyperpi.event import Cursor, Reset
+from hyperpi.mesh_view import MeshView
+from hyperpi.wire.hyperpi.v1 import mesh_pb2
+from hypivisor.link_service import LinkService, NodeLink
+from hypivisor.registry import Registry
+
+DEN, LEAD = NodeId("n-den"), AgentId("a-lead")
+
+
+class Watching:
+    """A front end's stream."""
+
+    def __init__(self) -> None:
+        self.seqs: list[int] = []
+        self.gone = False
+        self.resets: list[Reset] = []
+
+    def events(self, run: mesh_pb2.EventRun) -> None:
+        self.seqs += range(run.first_seq, run.first_seq + len(run.events_json))
+
+    def reset(self, reset: Reset) -> None:
+        self.resets.append(reset)
+
+    def node_gone(self) -> None:
+        self.gone = True
+
+
+class SmallNode:
+    """Answers a link as a node does, when told to: until then frames are on their way."""
+
+    def __init__(self, service: LinkService, link: NodeLink) -> None:
+        self._service = service
+        self._link = link
+        self.head = 0
+        self.sent = 0  # up to here everything went to whoever watches
+        self.watched = False
+        self._on_their_way: list[mesh_pb2.NodeFrame] = []
+
+    def emit(self) -> None:
+        """Something happens."""
+        self.head += 1
+        if self.watched:
+            self._events(self.sent, 0)
+            self.sent = self.head
+
+    def take(self) -> None:
+        """Read everything that the hypivisor has sent."""
+        for frame in self._link.queue.take():
+            kind = frame.WhichOneof("frame")
+            if kind == "subscribe":
+                self._subscribe(frame.subscribe)
+            elif kind == "unsubscribe":
+                self.watched = False
+
+    def arrive(self) -> None:
+        """What is on its way to the hypivisor arrives."""
+        frames, self._on_their_way = self._on_their_way, []
+        for frame in frames:
+            self._service._take(self._link, frame)
+
+    def _subscribe(self, wanted: mesh_pb2.Subscribe) -> None:
+        start = wanted.seq if wanted.epoch else self.head
+        opened = mesh_pb2.Subscribed(subscription=wanted.subscription, epoch="e-1", seq=start)
+        self._on_their_way.append(mesh_pb2.NodeFrame(subscribed=opened))
+        if not self.watched:
+            self.watched, self.sent = True, start
+            if start < self.head:
+                self._events(start, 0)
+                self.sent = self.head
+        elif start < self.sent:
+            self._events(start, wanted.subscription)
+
+    def _events(self, after: int, subscription: int) -> None:
+        run = mesh_pb2.EventRun(
+            agent=LEAD,
+            epoch="e-1",
+            first_seq=after + 1,
+            events_json=[b"{}"] * (self.head - after),
+            subscription=subscription,
+        )
+        self._on_their_way.append(mesh_pb2.NodeFrame(events=run))
+
+
+class NoMemory:
+    def roster_changed(self, node: NodeId) -> None:
+        pass
+
+
+@pytest.fixture
+def service() -> LinkService:
+    registry = Registry(MeshView("home", "r-1"))
+    registry.link(DEN, "den", 1, {}, 0.0, 0.0)
+    registry.replace_agents(DEN, [{"id": LEAD, "name": "lead", "state": "idle", "detail": None}])
+    memory = NoMemory()
+    return LinkService(
+        registry,
+        memory,  # type: ignore[arg-type]  # a test of streams remembers nothing
+        mesh_id="m-1",
+        mesh_name="home",
+        home=lambda: DEN,
+        notice=lambda _: None,
+    )
+
+
+@pytest.fixture
+def node(service: LinkService) -> SmallNode:
+    link = service.links[DEN] = NodeLink(DEN)
+    return SmallNode(service, link)
+
+
+async def asked(service: LinkService, watcher: Watching, cursor: Cursor | None = None) -> asyncio.Task:
+    task = asyncio.ensure_future(service.watch(LEAD, cursor, watcher))
+    await asyncio.sleep(0)
+    return task
+
+
+async def watching(
+    service: LinkService, node: SmallNode, watcher: Watching, cursor: Cursor | None = None
+) -> None:
+    task = await asked(service, watcher, cursor)
+    node.take()
+    node.arrive()
+    await task
+
+
+async def test_a_watcher_gets_everything_after_its_cursor_once(service, node):
+    first, second = Watching(), Watching()
+    await watching(service, node, first)
+    for _ in range(3):
+        node.emit()
+    node.arrive()
+    await watching(service, node, second, Cursor("e-1", 1))
+    node.emit()
+    node.arrive()
+
+    assert first.seqs == [1, 2, 3, 4]
+    assert second.seqs == [2, 3, 4]
+
+
+async def test_the_node_stops_sending_when_the_last_watcher_leaves(service, node):
+    watcher = Watching()
+    await watching(service, node, watcher)
+    assert service.registry.watchers == {LEAD: 1}
+    service.unwatch(LEAD, watcher)
+    service.unwatch(LEAD, watcher)
+    node.take()
+    assert not node.watched and service.registry.watchers == {}
+
+
+async def test_who_asks_while_the_last_watcher_leaves_gets_events(service, node):
+    leaving, coming = Watching(), Watching()
+    await watching(service, node, leaving)
+    task = await asked(service, coming)
+    service.unwatch(LEAD, leaving)
+    node.take()
+    node.arrive()
+    await task
+    node.emit()
+    node.take()
+    node.arrive()
+
+    assert coming.seqs == [1]
+
+
+async def test_events_that_were_on_their_way_cost_a_newcomer_nothing(service, node):
+    leaving, coming = Watching(), Watching()
+    await watching(service, node, leaving)
+    node.emit()  # on its way when nobody watches any more
+    service.unwatch(LEAD, leaving)
+    node.take()
+    assert not node.watched
+    task = await asked(service, coming, Cursor("e-1", 0))
+    node.arrive()
+    node.take()
+    node.arrive()
+    await task
+    node.emit()
+    node.take()
+    node.arrive()
+
+    assert coming.seqs == [1, 2]
+
+
+async def test_a_newcomer_that_gives_up_does_not_leave_the_node_sending(service, node):
+    coming = Watching()
+    task = await asked(service, coming)
+    node.take()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    node.take()
+    node.arrive()
+    node.emit()
+    node.arrive()
+    node.take()
+
+    assert not node.watched and coming.seqs == []
+
+
+async def test_watchers_are_told_that_an_epoch_is_over_and_that_a_node_has_gone(service, node):
+    watcher = Watching()
+    await watching(service, node, watcher)
+    service._take(
+        service.links[DEN],
+        mesh_pb2.NodeFrame(reset=mesh_pb2.StreamReset(agent=LEAD, epoch="e-2", reason="new")),
+    )
+    assert watcher.resets == [Reset("e-2", "new")]
+    await service._closed(service.links[DEN])
+    assert watcher.gone
+
+
+async def test_an_agent_that_nobody_has_or_whose_node_is_away_cannot_be_watched(service):
+    with pytest.raises(NodeUnreachable, match="den is online"):
+        await service.watch(LEAD, None, Watching())
+    with pytest.raises(NotFound):
+        await service.watch(AgentId("a-none"), None, Watching())
+    assert service.demand.agents() == ()

@@ -1,0 +1,79 @@
+"""Texts of others reach a pi: once each, in order, and never at the cost of a running turn."""
+
+import asyncio
+
+from model_server import ModelServer
+from rig import PiRig, needs_pi
+from stand_in import StandIn
+
+pytestmark = needs_pi
+
+
+async def test_prompts_of_one_instant_all_run_in_order_and_an_id_runs_once(rig: PiRig, node: StandIn) -> None:
+    async with rig.headless():
+        await node.registered()
+        burst = [node.ask("prompt", {"text": f"n{i}", "id": f"p{i}", "mode": "prompt"}) for i in range(5)]
+        again = node.ask("prompt", {"text": "n0", "id": "p0", "mode": "prompt"})
+        answers = await asyncio.gather(*burst, again)
+        assert [answer["result"]["receipt"] for answer in answers[:-1]] == ["queued"] * 5
+        assert answers[-1]["result"]["receipt"] in {"queued", "delivered"}
+        await node.entry("assistant", "ECHO: n4")
+        await node.until(lambda: node.state() == "idle")
+        assert [e["prompt_id"] for e in node.all("user_message")] == [f"p{i}" for i in range(5)]
+        assert (await node.prompt("n0", "p0"))["result"] == {"receipt": "delivered"}
+        assert (await node.prompt("last", "p5"))["result"] == {"receipt": "queued"}
+        await node.entry("assistant", "ECHO: last")
+        assert len(node.all("user_message")) == 6
+
+
+async def test_a_busy_pi_takes_steering_before_follow_ups_and_loses_neither(
+    rig: PiRig, node: StandIn, model: ModelServer
+) -> None:
+    async with rig.headless() as pi:
+        await node.registered()
+        await node.prompt("hold: a", "p1")
+        await node.event("text_delta")
+        await node.prompt("later", "p2", "follow_up")
+        await node.prompt("also later", "p3")
+        await node.prompt("now please", "p4", "steer")
+        await pi.command("follow_up", message="typed")
+        assert len(node.all("user_message")) == 1
+        model.release("a")
+        await node.entry("assistant", "ECHO: typed")
+        order = [(e["text"], e["source"]) for e in node.all("user_message")]
+        assert order == [
+            ("hold: a", "pide"),
+            ("now please", "pide"),
+            ("later", "pide"),
+            ("also later", "pide"),
+            ("typed", "rpc"),
+        ]
+
+
+async def test_abort_ends_the_turn_marks_it_and_leaves_pi_ready(rig: PiRig, node: StandIn) -> None:
+    async with rig.headless():
+        await node.registered()
+        await node.prompt("hold: never", "p1")
+        await node.streams("three")
+        assert (await node.call("abort"))["result"] == {}
+        entry = await node.entry("assistant", "one two three")
+        assert entry["interrupted"] is True
+        await node.until(lambda: node.state() == "idle")
+        await node.prompt("hello", "p2")
+        assert "interrupted" not in await node.entry("assistant", "ECHO: hello")
+
+
+async def test_a_pi_says_what_it_does_not_take_and_lives(rig: PiRig, node: StandIn) -> None:
+    (rig.agent_dir / "models.json").write_text("{}")
+    async with rig.headless() as pi:
+        await node.registered()
+        for params in ({}, {"text": "x"}, {"text": "x", "id": "1", "mode": "shout"}, {"text": "", "id": "2"}):
+            answer = await node.call("prompt", params)
+            assert answer["error"]["code"] == -32602
+        answer = await node.prompt("hello", "3")
+        assert answer["error"]["code"] == -32009
+        assert "/model" in answer["error"]["data"]["hint"]
+        assert (await node.call("resize", {"cols": 80, "rows": 24}))["error"]["code"] == -32601
+        assert (await node.call("history", {"before": "nonsense"}))["error"]["code"] == -32010
+        assert (await node.call("ping"))["result"] == {}
+        assert (await pi.command("get_state"))["success"]

@@ -1,0 +1,739 @@
+"""A small working Pi-DE server with a scripted mesh, to look at the web app and to drive it in a browser.
+
+    python tests/pide_js/stand_in.py --port 8765 [--agents 3000] [--empty] [--hostile]
+
+It speaks the public contract for what the app uses: login, /me, /ws with mesh.get, attach with resume from a
+cursor, events, prompts with receipts, folders, spawn, scrolls, the PXLDisk picture. Log in with the code
+`letmein` (admin) or a token named after its role (`viewer`, `operator`, `admin`). `POST /scene/{name}` plays
+what goes wrong: close codes, a node that goes away, a reset conversation, a hole in the stream.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import io
+import itertools
+import json
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from PIL import Image
+from scene import (
+    ANSWER,
+    HOSTILE,
+    THOUGHT,
+    TOOLS,
+    at,
+    call,
+    conversation,
+    entry,
+    hostile_conversation,
+    long_conversation,
+    result,
+    text,
+    thinking,
+)
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+Json = dict[str, Any]
+STATIC = Path(__file__).resolve().parents[2] / "pide" / "static"
+CSP = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'"
+SNAPSHOT_ENTRIES = 200
+BETWEEN_TURNS_S = 2.0  # of the agent that works without being asked
+USAGE = {"input_tokens": 48_211, "output_tokens": 9_304, "cost_usd": 0.4127}
+ZONES = [("system", 0, 8), ("input_scrolls", 9, 199), ("output_opcodes", 200, 255)]
+
+
+class Failed(Exception):
+    """A JSON-RPC error to answer with."""
+
+    def __init__(self, code: int, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code, self.hint = code, hint
+
+
+class Talk:
+    """One agent's conversation: entries, and a ring of events with an epoch."""
+
+    def __init__(self, entries: list[Json]) -> None:
+        self.entries = entries
+        self.epoch = uuid.uuid4().hex[:8]
+        self.seq = 0
+        self.ring: list[Json] = []
+        self.running: Json | None = None
+        self.pending: list[Json] = []
+        self.viewers: set[Viewer] = set()
+
+    def emit(self, agent: str, *events: Json) -> None:
+        """Give events their seq and send them to those who watch."""
+        for event in events:
+            self.seq += 1
+            event["seq"], event["at"] = self.seq, at()
+        self.ring = (self.ring + list(events))[-5_000:]
+        for viewer in list(self.viewers):
+            viewer.notify("agent.events", {"agent": agent, "epoch": self.epoch, "events": list(events)})
+
+    def attached(self, params: Json, state: str, tools: list[Json], model: str) -> Json:
+        """What agent.attach answers: the missing events will follow, or a snapshot."""
+        oldest = self.ring[0]["seq"] - 1 if self.ring else self.seq
+        if params.get("epoch") == self.epoch and oldest <= params.get("seq", -1) <= self.seq:
+            return {"resume": "ok", "epoch": self.epoch, "seq": params["seq"]}
+        return {
+            "resume": "gap" if params.get("epoch") else "fresh",
+            "epoch": self.epoch,
+            "seq": self.seq,
+            "snapshot": {
+                "entries": self.entries[-SNAPSHOT_ENTRIES:],
+                "more": len(self.entries) > SNAPSHOT_ENTRIES,
+                "running": self.running,
+                "state": state,
+                "tools": tools,
+                "model": model,
+                "session": {"id": "0199-4d", "file": "/home/ada/.pi/agent/sessions/0199-4d.jsonl"},
+                "usage": USAGE,
+                "pending": self.pending,
+            },
+        }
+
+
+class Viewer:
+    """One /ws connection with a bounded queue."""
+
+    def __init__(self, ws: WebSocket, me: Json) -> None:
+        self.ws, self.me = ws, me
+        self.queue: asyncio.Queue[str] = asyncio.Queue(10_000)
+
+    def notify(self, method: str, params: Json) -> None:
+        """Queue a notification."""
+        self.queue.put_nowait(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}))
+
+
+class Mesh:
+    """The scripted mesh and everybody who looks at it."""
+
+    def __init__(self, *, empty: bool, many: int, hostile: bool) -> None:
+        self.epoch, self.rev = uuid.uuid4().hex[:8], 1
+        self.viewers: set[Viewer] = set()
+        self.nodes: dict[str, Json] = {}
+        self.agents: dict[str, Json] = {}
+        self.talks: dict[str, Talk] = {}
+        self.prompts: dict[str, str] = {}
+        self.scrolls: list[Json] = []
+        self.spawned: dict[str, str] = {}
+        self.numbers = itertools.count(10_000)
+        self.inboxes: dict[str, asyncio.Queue[Json]] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.node("n1", "den", "online", 1.2)
+        if empty:
+            return
+        self.node("n2", "attic", "disconnected", 93)
+        self.node("n3", "pi5-workshop", "pending", 4, code="402 917")
+        home = "/home/ada"
+        self.agent("a1", "frontend", "n1", "working", cwd=f"{home}/src/hyper-pi", last=1, watchers=2)
+        self.agent("a2", "server", "n1", "idle", cwd=f"{home}/src/hyper-pi", last=340)
+        self.agent(
+            "a3", "release", "n1", "waiting", cwd=f"{home}/src/hyper-pi", last=75, detail="asks to push"
+        )
+        self.agent("a4", "archive", "n1", "idle", cwd=f"{home}/src/archive", last=86_400 * 2)
+        self.agent("a5", "migrate", "n1", "working", cwd=f"{home}/src/postgres-tools", last=1_560)
+        self.agent("a6", "blog", "n1", "unreachable", cwd=f"{home}/blog", last=420)
+        self.agents["a6"]["detail"] = "connected, but not answering"
+        self.agent("a7", "crawler", "n1", "stuck", cwd=f"{home}/src/archive", last=610)
+        self.agents["a7"]["detail"] = "same tool call 12 times"
+        self.agent("a8", "client", "n2", "working", cwd=f"{home}/src/hyper-pi-client", last=95)
+        self.agent("a9", "photos", "n2", "idle", cwd=f"{home}/photos", last=7_300)
+        self.agent("a10", "scratch", "n1", "exited", cwd=f"{home}/tmp", last=5_000, detail="quit")
+        self.agent("a11", "old-blog", "n1", "exited", cwd=f"{home}/blog", last=90_000, detail="SIGKILL")
+        for agent in ("a1", "a8"):
+            self.talks[agent].entries = conversation()
+        for agent in ("a2", "a3"):
+            self.talks[agent].entries = conversation()[:6]
+        self.talks["a3"].pending = [self.approval()]
+        self.talks["a4"].entries = long_conversation(2_500)
+        self.scrolls = self.old_scrolls()
+        if hostile:
+            self.add_hostile()
+        self.add_many(many)
+
+    def add_hostile(self) -> None:
+        """A machine and agents whose every word tries to run code."""
+        self.node("nx", HOSTILE[0], "online", 1)
+        for n, words in enumerate(HOSTILE):
+            self.agent(f"x{n}", words, "nx", "idle", cwd=f"/home/{words}", detail=words)
+        self.talks["x0"].entries = hostile_conversation()
+        self.agents["x0"].update(model=HOSTILE[2], session={"id": HOSTILE[1], "name": HOSTILE[0]})
+
+    def add_many(self, many: int) -> None:
+        """This many agents more, ten on each machine."""
+        for n in range(many):
+            node = f"m{n // 10}"
+            if n % 10 == 0:
+                self.node(node, f"machine-{n // 10:04}", "online", 2)
+            state = ("idle", "working", "idle")[n % 3]
+            self.agent(f"many{n}", f"worker-{n}", node, state, cwd=f"/srv/project-{n % 7}", last=n % 4_000)
+
+    def approval(self) -> Json:
+        """A request that waits for a person."""
+        command = "git push origin v0.1.0"
+        action = {
+            "kind": "bash",
+            "summary": command,
+            "detail": f"{command}\n# in ~/src/hyper-pi",
+            "hash": "9f",
+        }
+        times = {"asked_at": at(75), "expires_at": at(-525)}
+        return {"id": "ap1", "agent": "a3", "action": action, "state": "pending", **times}
+
+    def old_scrolls(self) -> list[Json]:
+        """One that was answered, one on its way."""
+        opcode = {"opcode_type": "text_display", "content": "Seen. The fixture is adapted."}
+        return [
+            {
+                "scroll_id": "SCROLL-1",
+                "from": "server@den",
+                "to": "frontend@den",
+                "message": "schema changed: sessions.epoch is text now",
+                "at": at(300),
+                "state": "answered",
+                "opcode": opcode,
+            },
+            {
+                "scroll_id": "SCROLL-2",
+                "from": "frontend@den",
+                "to": "client@attic",
+                "message": "banner text moved to banner.js",
+                "at": at(40),
+                "state": "accepted",
+            },
+        ]
+
+    def node(self, id: str, name: str, state: str, heard_ago_s: float, **more: Any) -> None:
+        """Add a machine."""
+        self.nodes[id] = {
+            "id": id,
+            "name": name,
+            "state": state,
+            "since": at(4_000),
+            "last_heard": at(heard_ago_s),
+            "version": "0.1.0",
+            "platform": "Linux x86_64, Python 3.12",
+            "address": "192.168.1.24:31416",
+            "agents": 0,
+            "load": {"cpu": 0.03, "mem_bytes": 61 << 20},
+            "disk": {"banks": 1, "live_rows": 23, "free_rows": 224},
+            **more,
+        }
+
+    def agent(
+        self, id: str, name: str, node: str, state: str, *, cwd: str, last: float = 10, **more: Any
+    ) -> None:
+        """Add an agent with an empty conversation."""
+        alive = state != "exited"
+        self.agents[id] = {
+            "id": id,
+            "name": name,
+            "node": node,
+            "address": f"{name}@{self.nodes[node]['name']}",
+            "kind": "pi",
+            "state": state,
+            "detail": None,
+            "cwd": cwd,
+            "project": cwd,
+            "pid": 4_211 + len(self.agents),
+            "model": "anthropic/claude-sonnet-4-5",
+            "session": {"id": "0199-4d", "file": None, "name": None},
+            "tools": len(TOOLS),
+            "since": at(last),
+            "last_event": at(last),
+            "evidence": {"process": at(2) if alive else None, "stream": at(min(last, 4)), "turn": at(last)},
+            "watchers": 0,
+            "usage": USAGE,
+            **more,
+        }
+        self.nodes[node]["agents"] += 1
+        self.talks[id] = Talk([])
+
+    def changed(
+        self,
+        *,
+        nodes: list[str] | None = None,
+        agents: list[str] | None = None,
+        gone: list[str] | None = None,
+    ) -> None:
+        """Tell every viewer of one revision."""
+        self.rev += 1
+        change: Json = {"epoch": self.epoch, "from": self.rev - 1, "rev": self.rev}
+        if nodes:
+            change["nodes"] = [self.nodes[id] for id in nodes]
+        if agents:
+            change["agents"] = [self.agents[id] for id in agents]
+        if gone:
+            change["gone"] = gone
+        for viewer in list(self.viewers):
+            viewer.notify("mesh.changed", change)
+
+    def set_state(self, agent: str, state: str, detail: str | None = None) -> None:
+        """Change an agent's state, in its stream and in the mesh."""
+        self.agents[agent].update(state=state, detail=detail, since=at(), last_event=at())
+        self.agents[agent]["evidence"].update(process=at(), stream=at(), turn=at())
+        self.talks[agent].emit(agent, {"type": "state", "state": state, "detail": detail})
+        self.changed(agents=[agent])
+
+    # --- what an agent does ---
+
+    async def turn(self, agent: str, words: str, *, pause_s: float = 0.02) -> None:
+        """One scripted turn: thinking, a tool with progress, an answer in small deltas."""
+        self.set_state(agent, "working")
+        first, tool = f"m{next(self.numbers)}", f"call{next(self.numbers)}"
+        plan = "I look at the tests first."
+        await self.stream(agent, first, [("thinking_delta", THOUGHT), ("text_delta", plan)], pause_s)
+        command = "for i in $(seq 8); do echo line $i; sleep 0.1; done"
+        self.end(agent, first, thinking(THOUGHT), text(plan), call(tool, "bash", command=command))
+        await self.run_tool(agent, first, tool, {"command": command})
+        reply = f"You asked: {words[:80]}\n\n{ANSWER}"
+        second = f"m{next(self.numbers)}"
+        await self.stream(agent, second, [("text_delta", reply)], pause_s)
+        self.end(agent, second, text(reply))
+        self.talks[agent].emit(agent, {"type": "usage", **USAGE, "output_tokens": 9_911})
+        self.set_state(agent, "idle")
+
+    async def run_tool(self, agent: str, message_id: str, tool: str, args: Json) -> None:
+        """A tool that prints eight lines."""
+        talk = self.talks[agent]
+        running = {"call_id": tool, "message_id": message_id, "name": "bash", "args": args}
+        talk.running = {"message_id": None, "role": "assistant", "blocks": [], "tools": [running]}
+        talk.emit(agent, {"type": "tool_start", **running})
+        started = time.monotonic()
+        output = ""
+        for n in range(8):
+            await asyncio.sleep(0.1)
+            output += f"line {n + 1}\n"
+            talk.emit(agent, {"type": "tool_update", "call_id": tool, "result": output})
+        duration_ms = int((time.monotonic() - started) * 1_000)
+        ended = {"call_id": tool, "result": output, "is_error": False, "duration_ms": duration_ms}
+        talk.emit(agent, {"type": "tool_end", **ended})
+        self.end(agent, f"m{next(self.numbers)}", result(tool, output), role="tool")
+
+    async def stream(self, agent: str, message_id: str, parts: list[tuple[str, str]], pause_s: float) -> None:
+        """The deltas of one message."""
+        talk = self.talks[agent]
+        blocks: list[Json] = []
+        talk.running = {"message_id": message_id, "role": "assistant", "blocks": blocks, "tools": []}
+        talk.emit(agent, {"type": "message_start", "message_id": message_id, "role": "assistant"})
+        rng = random.Random(3)
+        for index, (kind, words) in enumerate(parts):
+            blocks.append({"type": kind.split("_")[0], "text": ""})
+            while words:
+                size = rng.randint(2, 12)
+                delta, words = words[:size], words[size:]
+                blocks[index]["text"] += delta
+                talk.emit(agent, {"type": kind, "message_id": message_id, "block": index, "delta": delta})
+                await asyncio.sleep(pause_s)
+
+    def end(self, agent: str, message_id: str, *blocks: Json, role: str = "assistant") -> None:
+        """A message is in the session."""
+        talk = self.talks[agent]
+        said = entry(next(self.numbers), role, *blocks, message_id=message_id)
+        talk.entries.append(said)
+        talk.running = None
+        talk.emit(agent, {"type": "message_end", "message_id": message_id, "entry": said})
+
+    async def work(self, agent: str, forever: bool) -> None:
+        """Take prompts one by one, as an agent does; one agent also works without being asked."""
+        inbox = self.inboxes.setdefault(agent, asyncio.Queue())
+        while True:
+            if forever and inbox.empty():
+                await self.turn(agent, "Now make the banner say how long it waits.", pause_s=0.03)
+                await asyncio.sleep(BETWEEN_TURNS_S)
+                continue
+            prompt = await inbox.get()
+            message_id = f"m{next(self.numbers)}"
+            echo = {"message_id": message_id, "text": prompt["text"], "prompt_id": prompt["id"]}
+            self.talks[agent].emit(agent, {"type": "user_message", "source": "pide", **echo})
+            self.end(agent, message_id, text(prompt["text"]), role="user")
+            self.prompts[prompt["id"]] = "delivered"
+            for viewer in list(self.viewers):
+                changed = {"agent": agent, "id": prompt["id"], "receipt": "delivered"}
+                viewer.notify("prompt.changed", changed)
+            await self.turn(agent, prompt["text"])
+
+    def start_work(self, agent: str, *, forever: bool = False) -> None:
+        """Let an agent take prompts."""
+        task = asyncio.get_running_loop().create_task(self.work(agent, forever))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+# --- JSON-RPC ---
+
+
+class Calls:
+    """The methods that a viewer may call."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self.methods: dict[str, Callable[[Viewer, Json], Any]] = {
+            "mesh.get": self.mesh_get,
+            "agent.attach": self.attach,
+            "agent.detach": self.detach,
+            "agent.history": self.history,
+            "agent.show": self.show,
+            "agent.prompt": self.prompt,
+            "agent.abort": lambda viewer, params: {},
+            "agent.stop": self.stop,
+            "agent.forget": self.forget,
+            "agent.rename": self.rename,
+            "agent.answer": self.answer,
+            "node.folders": self.folders,
+            "node.spawn": self.spawn,
+            "node.approve": self.approve,
+            "node.revoke": lambda viewer, params: {},
+            "node.join_address": lambda viewer, params: {"addresses": ["192.168.1.20:31417"]},
+            "token.create": self.token_create,
+            "scroll.list": lambda viewer, params: {"scrolls": self.mesh.scrolls},
+            "scroll.send": self.scroll_send,
+            "disk.list": self.disk_list,
+            "disk.rows": self.disk_rows,
+        }
+
+    def call(self, viewer: Viewer, method: str, params: Json) -> Any:
+        """Run one method; Failed for what goes wrong."""
+        run = self.methods.get(method)
+        if run is None:
+            raise Failed(-32601, f"no method {method}")
+        if viewer.me["role"] == "viewer" and method in {"agent.prompt", "node.spawn", "scroll.send"}:
+            raise Failed(-32001, f"{method} is not for the role viewer")
+        return run(viewer, params)
+
+    def found(self, params: Json) -> str:
+        """The agent that the params name."""
+        if params["agent"] not in self.mesh.agents:
+            raise Failed(-32004, "no such agent")
+        return str(params["agent"])
+
+    def mesh_get(self, viewer: Viewer, params: Json) -> Json:
+        mesh = self.mesh
+        limits = {"heartbeat_s": 10, "disconnected_s": 15, "lost_s": 120}
+        listed = {"nodes": list(mesh.nodes.values()), "agents": list(mesh.agents.values())}
+        return {
+            "mesh": "ada",
+            "epoch": mesh.epoch,
+            "rev": mesh.rev,
+            "me": viewer.me,
+            "limits": limits,
+            **listed,
+        }
+
+    def attach(self, viewer: Viewer, params: Json) -> Json:
+        agent = self.found(params)
+        card, talk = self.mesh.agents[agent], self.mesh.talks[agent]
+        if self.mesh.nodes[card["node"]]["state"] != "online":
+            raise Failed(-32011, "attic is not reachable", "it was heard 93 s ago; its agents go on")
+        answer = talk.attached(params, card["state"], TOOLS, card["model"])
+        talk.viewers.add(viewer)
+        if answer["resume"] == "ok":
+            missing = [event for event in talk.ring if event["seq"] > params["seq"]]
+            if missing:
+                replay = {"agent": agent, "epoch": talk.epoch, "events": missing}
+                asyncio.get_running_loop().call_soon(viewer.notify, "agent.events", replay)
+        return {"agent": agent, **answer}
+
+    def show(self, viewer: Viewer, params: Json) -> Json:
+        card = self.mesh.agents[self.found(params)]
+        online = self.mesh.nodes[card["node"]]["state"] == "online"
+        evidence = {"process": at(1), "stream": at(3), "turn": card["evidence"]["turn"]}
+        return {**card, "evidence": evidence, "card": {"tools": TOOLS} if online else None}
+
+    def detach(self, viewer: Viewer, params: Json) -> Json:
+        self.mesh.talks[self.found(params)].viewers.discard(viewer)
+        return {}
+
+    def history(self, viewer: Viewer, params: Json) -> Json:
+        entries = self.mesh.talks[self.found(params)].entries
+        end = next(n for n, entry in enumerate(entries) if entry["id"] == params["before"])
+        first = max(0, end - params.get("limit", 100))
+        return {"entries": entries[first:end], "more": first > 0}
+
+    def prompt(self, viewer: Viewer, params: Json) -> Json:
+        agent, mesh = self.found(params), self.mesh
+        if params["text"].startswith("/refuse"):
+            raise Failed(-32012, "refused by the policy of den", "ask its owner")
+        if params["id"] not in mesh.prompts:
+            busy = mesh.agents[agent]["state"] == "working"
+            mesh.prompts[params["id"]] = "queued" if busy else "stored"
+            if agent not in mesh.inboxes:
+                mesh.inboxes[agent] = asyncio.Queue()
+                mesh.start_work(agent)
+            asyncio.get_running_loop().call_later(0.4, mesh.inboxes[agent].put_nowait, params)
+        return {"id": params["id"], "receipt": mesh.prompts[params["id"]]}
+
+    def stop(self, viewer: Viewer, params: Json) -> Json:
+        self.mesh.set_state(self.found(params), "exited", f"stopped by {viewer.me['name']}")
+        return {}
+
+    def forget(self, viewer: Viewer, params: Json) -> Json:
+        agent = self.found(params)
+        del self.mesh.agents[agent]
+        self.mesh.changed(gone=[agent])
+        return {}
+
+    def rename(self, viewer: Viewer, params: Json) -> Json:
+        agent = self.found(params)
+        self.mesh.agents[agent]["name"] = params["name"]
+        self.mesh.changed(agents=[agent])
+        return {}
+
+    def answer(self, viewer: Viewer, params: Json) -> Json:
+        agent = self.found(params)
+        talk = self.mesh.talks[agent]
+        [approval] = [one for one in talk.pending if one["id"] == params["approval"]]
+        talk.pending = []
+        state = "approved" if params["choice"] == "approve" else "denied"
+        answered = {**approval, "state": state, "by": viewer.me["name"]}
+        talk.emit(agent, {"type": "approval", "approval": answered})
+        self.mesh.set_state(agent, "idle")
+        return {}
+
+    def folders(self, viewer: Viewer, params: Json) -> Json:
+        path = (params.get("path") or "/home/ada").rstrip("/") or "/"
+        names: dict[str, list[tuple[str, str | None, int]]] = {
+            "/": [("etc", None, 0), ("home", None, 0), ("srv", None, 0)],
+            "/home": [("ada", None, 0)],
+            "/home/ada": [("blog", "git", 1), ("photos", None, 0), ("src", None, 0), ("tmp", None, 0)],
+            "/home/ada/src": [("archive", "git", 2), ("hyper-pi", "git", 3), ("postgres-tools", "git", 1)],
+        }
+        found = names.get(path, [])
+        if params.get("hidden") and path == "/home/ada":
+            found = [(".config", None, 0), (".pi", None, 0), *found]
+        parent = None if path == "/" else (path.rsplit("/", 1)[0] or "/")
+        folders = [
+            {"name": name, "path": f"{path.rstrip('/')}/{name}", "project": project, "agents": n}
+            for name, project, n in found
+        ]
+        return {"path": path, "parent": parent, "folders": folders, "allowed": path.startswith("/home/ada")}
+
+    def spawn(self, viewer: Viewer, params: Json) -> Json:
+        mesh = self.mesh
+        if params["request_id"] not in mesh.spawned:
+            agent = f"s{next(mesh.numbers)}"
+            path = f"{params['path']}/{params['new_folder']}" if params.get("new_folder") else params["path"]
+            mesh.agent(agent, params.get("name") or "pi", params["node"], "starting", cwd=path, last=0)
+            mesh.spawned[params["request_id"]] = agent
+            mesh.changed(agents=[agent], nodes=[params["node"]])
+            asyncio.get_running_loop().call_later(1.0, mesh.set_state, agent, "idle")
+        return {"agent": mesh.spawned[params["request_id"]]}
+
+    def approve(self, viewer: Viewer, params: Json) -> Json:
+        for id, node in self.mesh.nodes.items():
+            if node.get("code", "").replace(" ", "") == params["code"].replace(" ", ""):
+                node.update(state="online", code=None)
+                self.mesh.changed(nodes=[id])
+                return {}
+        raise Failed(-32004, "no machine waits with that code")
+
+    def scroll_send(self, viewer: Viewer, params: Json) -> Json:
+        scroll = {**params, "from": f"user:{viewer.me['name']}", "at": at(), "state": "accepted"}
+        self.mesh.scrolls.append(scroll)
+        loop = asyncio.get_running_loop()
+        whose = {"scroll_id": params["scroll_id"], "to": params["to"]}
+        opcode = {"opcode_type": "text_display", "content": "done"}
+        for delay, change in (
+            (0.4, {"state": "stored"}),
+            (0.9, {"state": "delivered"}),
+            (1.6, {"state": "answered", "opcode": opcode}),
+        ):
+            loop.call_later(delay, viewer.notify, "scroll.changed", {**whose, **change})
+        return {"scroll_id": params["scroll_id"], "state": "accepted", "at": at()}
+
+    def token_create(self, viewer: Viewer, params: Json) -> Json:
+        token = "hp1-K7Q2M5XW3JZB-4f1c.8b1f0a6d2c9e4471"
+        return {"id": "t1", "token": token, "role": params["role"], "expires": at(-900)}
+
+    def disk_list(self, viewer: Viewer, params: Json) -> Json:
+        zones = [{"name": name, "first": first, "last": last} for name, first, last in ZONES]
+        return {"banks": [{"bank": 8, "width": 256, "height": 256, "zones": zones}]}
+
+    def disk_rows(self, viewer: Viewer, params: Json) -> Json:
+        payload = {"from": "server@den", "message": "schema changed"}
+        row = {"row": params["from"], "state": "live", "kind": "scroll", "seq": 77, "payload": payload}
+        return {"rows": [row]}
+
+
+# --- HTTP ---
+
+
+def app_of(mesh: Mesh) -> Starlette:
+    """The whole server."""
+    calls = Calls(mesh)
+    sessions: dict[str, Json] = {}
+    refusing = {"handshakes": False}
+
+    def me_of(cookies: dict[str, str]) -> Json | None:
+        return sessions.get(cookies.get("stand_in", ""))
+
+    async def index(request: Request) -> Response:
+        headers = {"Content-Security-Policy": CSP, "Cache-Control": "no-store"}
+        return FileResponse(STATIC / "index.html", headers=headers)
+
+    async def me(request: Request) -> Response:
+        known = me_of(request.cookies)
+        return JSONResponse({**known, "mesh": "ada"}) if known else JSONResponse({}, 401)
+
+    async def login(request: Request) -> Response:
+        body = await request.json()
+        role = "admin" if body.get("code") == "letmein" else body.get("token")
+        if role not in {"viewer", "operator", "admin"}:
+            return JSONResponse({"error": "no"}, 401)
+        session = uuid.uuid4().hex
+        sessions[session] = {"name": "ada", "role": role}
+        answer = JSONResponse(sessions[session])
+        answer.set_cookie("stand_in", session, httponly=True, samesite="strict")
+        return answer
+
+    async def logout(request: Request) -> Response:
+        sessions.pop(request.cookies.get("stand_in", ""), None)
+        return JSONResponse({})
+
+    async def picture(request: Request) -> Response:
+        rng = random.Random(mesh.rev)
+        image = Image.new("RGB", (256, 256))
+        for row in range(256):
+            if row < 2 or 9 <= row < 32 or row in {200, 201, 202}:
+                words = json.dumps(
+                    {"scroll_id": f"SCROLL-{row}", "message": "schema changed " * rng.randint(1, 30)}
+                )
+                data = (bytes([1, row]) + rng.randbytes(30) + words.encode())[:768].ljust(768, b"\0")
+                image.paste(Image.frombytes("RGB", (256, 1), data), (0, row))
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        return Response(buffer.getvalue(), media_type="image/png", headers={"Cache-Control": "no-store"})
+
+    async def ws(websocket: WebSocket) -> None:
+        known = me_of(websocket.cookies)
+        if known is None or refusing["handshakes"]:
+            await websocket.close()
+            return
+        await websocket.accept()
+        viewer = Viewer(websocket, known)
+        mesh.viewers.add(viewer)
+
+        async def send() -> None:
+            while True:
+                await websocket.send_text(await viewer.queue.get())
+
+        sender = asyncio.create_task(send())
+        try:
+            while True:
+                request = json.loads(await websocket.receive_text())
+                answer: Json = {"jsonrpc": "2.0", "id": request["id"]}
+                try:
+                    answer["result"] = calls.call(viewer, request["method"], request.get("params") or {})
+                except Failed as failed:
+                    extra = {"hint": failed.hint} if failed.hint else {}
+                    answer["error"] = {"code": failed.code, "message": str(failed), "data": extra}
+                viewer.queue.put_nowait(json.dumps(answer))
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        finally:
+            sender.cancel()
+            mesh.viewers.discard(viewer)
+            for talk in mesh.talks.values():
+                talk.viewers.discard(viewer)
+
+    async def scene(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name.startswith("close"):
+            for viewer in list(mesh.viewers):
+                await viewer.ws.close(int(name.removeprefix("close")))
+        elif name == "away":
+            refusing["handshakes"] = True
+            for viewer in list(mesh.viewers):
+                await viewer.ws.close(1012)
+        elif name == "back":
+            refusing["handshakes"] = False
+        elif name == "node-away":
+            mesh.nodes["n1"].update(state="disconnected", last_heard=at(12))
+            mesh.changed(nodes=["n1"])
+        elif name == "node-back":
+            mesh.nodes["n1"].update(state="online", last_heard=at())
+            mesh.changed(nodes=["n1"])
+        elif name == "reset":
+            talk = mesh.talks["a2"]
+            talk.epoch, talk.seq, talk.ring, talk.entries = uuid.uuid4().hex[:8], 0, [], []
+            for viewer in talk.viewers:
+                viewer.notify("agent.reset", {"agent": "a2", "epoch": talk.epoch, "reason": "new"})
+        elif name == "hole":
+            talk = mesh.talks["a2"]
+            talk.seq += 1
+            unsent = {"type": "notice", "level": "info", "text": "the event that was not sent"}
+            talk.ring.append({"seq": talk.seq, "at": at(), **unsent})
+            talk.emit("a2", {"type": "notice", "level": "warning", "text": "after the hole"})
+        elif name == "burst":
+            asyncio.get_running_loop().create_task(mesh.turn("a2", "burst", pause_s=0))
+        elif name == "exit":
+            mesh.set_state("a2", "exited", "quit")
+        return JSONResponse({})
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if "a1" in mesh.agents:
+            mesh.start_work("a1", forever=True)
+        yield
+        for task in mesh.tasks:
+            task.cancel()
+
+    routes = [
+        Route("/", index),
+        Route("/me", me),
+        Route("/login", login, methods=["POST"]),
+        Route("/logout", logout, methods=["POST"]),
+        Route("/nodes/{node}/{bank}.png", picture),
+        Route("/scene/{name}", scene, methods=["POST"]),
+        WebSocketRoute("/ws", ws),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(NoStore)], lifespan=lifespan)
+
+
+class NoStore:
+    """The app's files change while one looks at them."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Json, receive: Any, send: Any) -> None:
+        async def with_header(event: Json) -> None:
+            if event["type"] == "http.response.start":
+                event["headers"] = [*event["headers"], (b"cache-control", b"no-cache")]
+            await send(event)
+
+        await self.app(scope, receive, with_header)
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description="A stand-in for Pi-DE with a scripted mesh.")
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--agents", type=int, default=0, help="this many more, on their own machines")
+    parser.add_argument("--empty", action="store_true", help="a mesh without agents")
+    parser.add_argument("--hostile", action="store_true", help="an agent that tries to run code in the page")
+    arguments = parser.parse_args()
+    mesh = Mesh(empty=arguments.empty, many=arguments.agents, hostile=arguments.hostile)
+    uvicorn.run(
+        app_of(mesh), host="127.0.0.1", port=arguments.port, log_level="warning", ws="websockets-sansio"
+    )
+
+
+if __name__ == "__main__":
+    main()

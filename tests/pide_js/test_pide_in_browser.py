@@ -1,0 +1,333 @@
+"""The web app in a real browser against the stand-in: what a person sees, and what must never run."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+
+import pytest
+from look import ARGS, Look, play, stand_in
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    with stand_in(free_port(), *getattr(request, "param", ())) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser: Browser, server: str) -> Iterator[Page]:
+    look = Look(browser, server)
+    yield look.page
+    complaints = [
+        line
+        for line in look.complaints
+        if "WebSocket connection" not in line and "Failed to load resource" not in line
+    ]
+    look.context.close()
+    assert complaints == []
+
+
+def open_agent(page: Page, agent: str) -> None:
+    page.evaluate("id => { location.hash = '#/a/' + id }", agent)
+    page.wait_for_selector("#stage-content[data-attached=true]")
+
+
+def test_a_login_code_is_taken_out_of_the_address(page: Page) -> None:
+    assert "login" not in page.url
+    expect(page.locator(".roster-foot")).to_contain_text("ada")
+
+
+def test_a_stranger_sees_the_login_page_and_a_token_opens_it(browser: Browser, server: str) -> None:
+    page = browser.new_page()
+    page.goto(server)
+    page.fill("#token", "nonsense")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("not accepted")
+    page.fill("#token", "viewer")
+    page.keyboard.press("Enter")
+    expect(page.locator(".roster-foot")).to_contain_text("viewer")
+    page.close()
+
+
+def test_a_viewer_is_not_offered_what_it_may_not_do(browser: Browser, server: str) -> None:
+    look = Look(browser, server, token="viewer")
+    open_agent(look.page, "a3")
+    expect(look.page.locator("#composer")).to_have_count(0)
+    expect(look.page.get_by_label("Start an agent", exact=True)).to_have_count(0)
+    expect(look.page.get_by_role("button", name="Approve")).to_be_disabled()
+    look.context.close()
+
+
+def test_a_prompt_is_stored_then_delivered_and_answered_live(page: Page) -> None:
+    open_agent(page, "a2")
+    page.fill("#composer", "Why?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".receipts")).to_contain_text("stored at its node")
+    expect(page.locator(".entry[data-role=user]").last).to_contain_text("Why?")
+    expect(page.locator(".receipts")).to_have_count(0)
+    expect(page.locator(".running")).to_have_count(1)
+    expect(page.locator(".tool[data-status=running]")).to_have_count(1)
+    expect(page.locator(".entry[data-role=assistant]").last).to_contain_text("You asked: Why?")
+
+
+def test_a_prompt_written_while_the_hypivisor_is_away_arrives_once_when_it_is_back(
+    page: Page, server: str
+) -> None:
+    open_agent(page, "a2")
+    play(server, "away")
+    expect(page.locator(".banner")).to_contain_text("The hypivisor does not answer")
+    expect(page.locator(".entry[data-role=user]").first).to_be_visible()
+    page.fill("#composer", "Sent from a tunnel")
+    page.keyboard.press("Enter")
+    expect(page.locator(".receipts")).to_contain_text("kept here until the link is back")
+    play(server, "back")
+    expect(page.locator(".banner")).to_have_count(0, timeout=20_000)
+    expect(page.locator(".entry[data-role=user]", has_text="Sent from a tunnel")).to_have_count(1)
+
+
+def test_a_device_without_network_is_told_from_a_hypivisor_that_is_away(page: Page, server: str) -> None:
+    page.context.set_offline(True)
+    play(server, "away")
+    expect(page.locator(".banner")).to_contain_text("This device is offline")
+    page.context.set_offline(False)
+    play(server, "back")
+    expect(page.locator(".banner")).to_have_count(0, timeout=20_000)
+
+
+def test_a_refused_prompt_says_why_and_can_be_edited(page: Page) -> None:
+    open_agent(page, "a2")
+    page.fill("#composer", "/refuse this")
+    page.keyboard.press("Enter")
+    expect(page.locator(".receipts")).to_contain_text("refused by the policy of den (ask its owner)")
+    page.get_by_role("button", name="Edit", exact=True).click()
+    expect(page.locator("#composer")).to_have_value("/refuse this")
+
+
+def test_a_hole_in_the_stream_is_filled_from_the_cursor(page: Page, server: str) -> None:
+    open_agent(page, "a2")
+    play(server, "hole")
+    expect(page.locator(".note", has_text="the event that was not sent")).to_have_count(1)
+    expect(page.locator(".note", has_text="after the hole")).to_have_count(1)
+
+
+def test_a_reset_conversation_is_read_anew(page: Page, server: str) -> None:
+    open_agent(page, "a2")
+    expect(page.locator(".entry")).not_to_have_count(0)
+    play(server, "reset")
+    expect(page.locator(".stage-empty")).to_contain_text("Nothing said yet")
+
+
+def test_a_slow_close_resumes_without_losing_or_doubling(page: Page, server: str) -> None:
+    open_agent(page, "a2")
+    play(server, "burst")
+    for _ in range(3):
+        page.wait_for_timeout(150)
+        play(server, "close4000")
+    expect(page.locator(".entry[data-role=assistant]", has_text="You asked: burst")).to_have_count(1)
+    expect(page.locator(".entry[data-role=assistant]").last).to_contain_text("why the jitter matters.")
+
+
+def test_a_revoked_login_leads_to_the_login_page(page: Page, server: str) -> None:
+    play(server, "close4001")
+    expect(page.locator(".login-card")).to_contain_text("logged out")
+
+
+def test_a_machine_that_goes_away_greys_its_agents_and_keeps_the_text(page: Page, server: str) -> None:
+    open_agent(page, "a2")
+    play(server, "node-away")
+    expect(page.locator(".gap")).to_contain_text("den is not reachable")
+    expect(page.locator(".agent-row:has([data-agent=a2])")).to_have_attribute("data-stale", "true")
+    expect(page.locator(".state-pill")).to_contain_text("was idle")
+    expect(page.locator(".entry[data-role=user]").first).to_be_visible()
+    play(server, "node-back")
+    expect(page.locator(".gap")).to_have_count(0)
+
+
+def test_an_agent_that_ends_says_so_and_stays_readable(page: Page, server: str) -> None:
+    open_agent(page, "a2")
+    play(server, "exit")
+    expect(page.locator(".gap")).to_contain_text("This agent ended: quit")
+    expect(page.locator("#composer")).to_be_disabled()
+    expect(page.locator(".entry[data-role=user]").first).to_be_visible()
+
+
+def test_a_reader_further_up_is_not_moved_by_new_text(page: Page) -> None:
+    open_agent(page, "a1")
+    page.wait_for_selector(".running")
+    page.evaluate("document.getElementById('stage-scroll').scrollTop = 60")
+    page.wait_for_selector(".pill")
+    where = "document.querySelector('[data-entry]').getBoundingClientRect().top"
+    before = page.evaluate(where)
+    page.wait_for_timeout(400)
+    assert abs(page.evaluate(where) - before) < 2
+    page.click(".pill")
+    expect(page.locator(".pill")).to_have_count(0)
+    page.wait_for_timeout(200)
+    below = "e => e.scrollHeight - e.scrollTop - e.clientHeight"
+    assert page.locator("#stage-scroll").evaluate(below) < 4
+
+
+def test_scrolling_up_pages_through_ten_thousand_entries_in_place(page: Page) -> None:
+    open_agent(page, "a4")
+    assert page.locator(".entry").count() < 100
+    page.mouse.move(700, 400)
+    deadline = 60
+    while page.locator("[data-entry]", has_text="Step 2400:").count() == 0 and deadline:
+        page.mouse.wheel(0, -2_000)
+        page.wait_for_timeout(50)
+        deadline -= 1
+    texts = page.locator(".entry[data-role=user] .prose").all_text_contents()
+    steps = [int(text.split()[1].rstrip(":")) for text in texts]
+    assert steps == list(range(steps[0], 2_500))
+    assert steps[0] <= 2_400
+
+
+def test_an_approval_can_be_answered(page: Page) -> None:
+    open_agent(page, "a3")
+    expect(page.locator(".approval")).to_contain_text("git push origin v0.1.0")
+    page.get_by_role("button", name="Deny").click()
+    expect(page.locator(".approval")).to_have_count(0)
+    expect(page.locator(".note")).to_contain_text("denied by ada")
+
+
+def test_an_agent_is_started_in_a_folder_that_was_browsed_to(page: Page) -> None:
+    page.keyboard.press("n")
+    page.locator(".folder-name", has_text="src").click()
+    page.locator(".folder-name", has_text="postgres-tools").click()
+    page.get_by_role("button", name="New folder").click()
+    page.get_by_label("New folder in it").fill("fresh")
+    page.get_by_label("Name").fill("digger")
+    expect(page.locator(".spawn footer")).to_contain_text("/home/ada/src/postgres-tools/fresh")
+    page.get_by_role("button", name="Start here").click()
+    expect(page.locator(".stage-head")).to_contain_text("digger@den")
+    expect(page.locator(".agent-row", has_text="digger")).to_have_count(1)
+
+
+def test_a_folder_outside_the_policy_cannot_be_chosen(page: Page) -> None:
+    page.keyboard.press("n")
+    page.locator(".crumbs").get_by_role("button", name="/", exact=True).click()
+    expect(page.locator(".warning")).to_contain_text("does not allow")
+    expect(page.get_by_role("button", name="Start here")).to_be_disabled()
+
+
+def test_a_waiting_machine_is_approved_by_its_code(page: Page) -> None:
+    page.evaluate("location.hash = '#/n/n3'")
+    expect(page.locator(".join-code")).to_have_text("402 917")
+    page.get_by_role("button", name="They are the same: approve").click()
+    expect(page.locator(".node-row", has_text="pi5-workshop").locator(".presence")).to_have_attribute(
+        "data-tone", "online"
+    )
+
+
+def test_a_scroll_is_sent_and_its_receipts_follow(page: Page) -> None:
+    open_agent(page, "a2")
+    page.click("#tab-scrolls")
+    page.get_by_role("textbox", name="Message").fill("schema changed")
+    page.get_by_role("button", name="Send scroll").click()
+    scroll = page.locator(".scroll", has_text="user:ada")
+    expect(scroll).to_contain_text("accepted")
+    expect(scroll).to_contain_text("answered")
+    expect(scroll.locator(".opcode")).to_have_text("done")
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("server")
+    page.keyboard.press("Enter")
+    expect(page.locator(".stage-head")).to_contain_text("server@den")
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.press("Escape")
+    expect(page.locator("#filter")).to_have_value("")
+    for _ in range(3):
+        page.keyboard.press("j")
+    expect(page.locator("[data-agent=a4]")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("[aria-current=true]")).to_have_attribute("data-agent", "a4")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("filter the roster")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_draft_stays_with_its_agent(page: Page) -> None:
+    open_agent(page, "a2")
+    page.fill("#composer", "half a thought")
+    open_agent(page, "a4")
+    expect(page.locator("#composer")).to_have_value("")
+    open_agent(page, "a2")
+    expect(page.locator("#composer")).to_have_value("half a thought")
+
+
+def test_a_phone_walks_through_the_panes_as_screens(browser: Browser, server: str) -> None:
+    look = Look(browser, server, phone=True)
+    page = look.page
+    page.locator("[data-agent=a2]").tap()
+    expect(page.locator(".stage")).to_be_visible()
+    expect(page.locator(".roster")).to_be_hidden()
+    page.get_by_label("Inspector", exact=True).tap()
+    expect(page.locator(".inspector")).to_be_visible()
+    page.get_by_label("Back to the conversation").tap()
+    page.locator(".stage").get_by_label("Back to the roster").tap()
+    expect(page.locator(".roster")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    look.context.close()
+
+
+@pytest.mark.parametrize("server", [("--empty",)], indirect=True)
+def test_an_empty_mesh_says_what_to_do(page: Page) -> None:
+    expect(page.locator(".stage")).to_contain_text("hyperpi pi install")
+
+
+@pytest.mark.parametrize("server", [("--agents", "10000")], indirect=True)
+def test_ten_thousand_agents_are_listed_without_drawing_them_all(page: Page) -> None:
+    expect(page.locator(".chip[data-chip=all] .n")).to_have_text("10009")
+    assert page.locator(".agent-row").count() < 150
+    page.keyboard.press("/")
+    page.keyboard.type("worker-9999")
+    expect(page.locator(".agent-row")).to_have_count(1)
+
+
+@pytest.mark.parametrize("server", [("--hostile",)], indirect=True)
+def test_nothing_that_an_agent_says_runs_in_the_page(page: Page) -> None:
+    open_agent(page, "x0")
+    page.wait_for_timeout(300)
+    for line in page.query_selector_all(".tool-line, .thinking-line"):
+        line.click()
+    page.click("#tab-scrolls")
+    page.click("#tab-node")
+    for link in page.query_selector_all("#stage-content a"):
+        assert (link.get_attribute("href") or "").startswith(("https://", "http://", "mailto:"))
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.pwned") is None
+    forbidden = "script, iframe, object, embed, form, style, math, [onerror], [onload], [srcdoc], [style]"
+    assert page.locator("#stage-content").locator(forbidden).count() == 0
+    assert page.locator("#stage-content img").count() == 0
+    assert page.evaluate("typeof document.getElementById") == "function"
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.pwned") is None
