@@ -1,0 +1,1 @@
+"""Benchmarks. Each measures both sides of a comparison in one run: `python -m bench.NAME`."""

@@ -1,0 +1,22 @@
+"""All benchmarks, one table: `python -m bench [--json] [mesh|pxldisk …]`."""
+
+import argparse
+
+from bench import mesh, pxldisk
+from bench.figure import show
+
+ALL = {"mesh": mesh.measure, "pxldisk": pxldisk.measure}
+
+
+def main() -> None:
+    """Run the chosen benchmarks."""
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("which", nargs="*", choices=[[], *ALL], default=[], help="all of them by default")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    figures = [figure for name in options.which or ALL for figure in ALL[name]()]
+    show(figures, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

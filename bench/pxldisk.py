@@ -1,0 +1,230 @@
+"""What a PXLDisk costs, against the plain ways of doing the same: `python -m bench.pxldisk [--json]`.
+
+Both sides of every comparison run in turns on the same file system (of the temporary folder), so
+that noise of the machine hits both. Figures are ratios; absolute ones are only for orientation.
+"""
+
+import argparse
+import asyncio
+import base64
+import os
+import random
+import shutil
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+from bench.figure import Figure, show
+from pxldisk import Disk, Zone, bank
+from pxldisk.bank import BankFile, bank_path
+from pxldisk.png import Grid, Picture
+from pxldisk.recovery import Options, open_disk
+
+PAYLOAD = b'{"to":"frontend","text":"' + b"x" * 174 + b'"}'  # 201 bytes
+ROUNDS = 7
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.pxldisk")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    show(measure(), as_json=options.json)
+
+
+def measure() -> list[Figure]:
+    """All figures, in the order of the table in docs."""
+    with scratch() as folder:
+        return [
+            *in_place_against_pillow(folder),
+            asyncio.run(group_commit_against_sqlite(folder)),
+            asyncio.run(one_writer_against_fdatasync(folder)),
+            asyncio.run(opening(folder)),
+            asyncio.run(reading(folder)),
+        ]
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="bench-pxldisk-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def in_place_against_pillow(folder: Path) -> list[Figure]:
+    """Rows written in place, not synced, against saving the picture with Pillow and syncing it.
+
+    Both pictures are full of the same records: texts of 400 to 715 bytes that hardly compress.
+    """
+    picture = Picture.blank(Grid(256, 256))
+    contents = [base64.b64encode(random.Random(row).randbytes(300 + row * 37 % 236)) for row in range(256)]
+    for row, content in enumerate(contents):
+        picture.write(row, content)
+    picture.seal()
+    file = bank.create(folder / "in-place.png", picture)
+    with Image.open(folder / "in-place.png") as opened:
+        image = opened.copy()
+    single, runs, theirs = [], [], []
+    for _ in range(ROUNDS):
+        single.append(rate(4000, lambda number: write_row(picture, file, number, contents)))
+        runs.append(16 * rate(500, lambda number: write_run(picture, file, number, contents)))
+        theirs.append(rate(12, lambda number: save_with_pillow(image, folder, number, contents)))
+    file.close()
+    return [
+        ratio("in-place rows, one by one / Pillow rewrites", single, theirs, "rows/s", 1000),
+        ratio("in-place rows, 16 in a run / Pillow rewrites", runs, theirs, "rows/s", 1000),
+    ]
+
+
+def write_row(picture: Picture, file: BankFile, number: int, contents: list[bytes]) -> None:
+    row = number % 256
+    picture.write(row, contents[row - 1])
+    file.paint(*picture.span(row, row))
+    file.paint(picture.sealed_at, picture.seal())
+
+
+def write_run(picture: Picture, file: BankFile, number: int, contents: list[bytes]) -> None:
+    """What a disk does with rows that gathered for a moment: one write for all of them."""
+    first = number % 16 * 16
+    for row in range(first, first + 16):
+        picture.write(row, contents[row - 1])
+    file.paint(*picture.span(first, first + 15))
+    file.paint(picture.sealed_at, picture.seal())
+
+
+def save_with_pillow(image: Image.Image, folder: Path, number: int, contents: list[bytes]) -> None:
+    pixels = contents[number % 256 - 1].ljust(768, b"\x00")
+    image.paste(Image.frombytes("RGB", (256, 1), pixels), (0, number % 256))
+    temporary = folder / "pillow.tmp"
+    with temporary.open("wb") as file:
+        image.save(file, "png", compress_level=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / "pillow.png")
+
+
+async def group_commit_against_sqlite(folder: Path) -> Figure:
+    """64 writers that wait for each append, against one SQLite WAL insert per synced commit."""
+    database = sqlite3.connect(folder / "peer.db", isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.execute("CREATE TABLE scrolls (seq INTEGER PRIMARY KEY, payload BLOB)")
+    ours, theirs = [], []
+    async with Disk.open(folder / "group", height=30_002, zones={"in": Zone(2, 30_001)}) as disk:
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(64):
+                    tasks.create_task(append_many(disk, 50))
+            ours.append(64 * 50 / (time.perf_counter() - started))
+            theirs.append(rate(500, lambda _: insert(database)))
+    database.close()
+    return ratio("durable appends, 64 writers / SQLite FULL", ours, theirs, "commits/s", 3)
+
+
+async def append_many(disk: Disk, count: int) -> None:
+    for _ in range(count):
+        await disk.append("in", PAYLOAD, kind="scroll")
+
+
+def insert(database: sqlite3.Connection) -> None:
+    database.execute("INSERT INTO scrolls (payload) VALUES (?)", (PAYLOAD,))
+
+
+async def one_writer_against_fdatasync(folder: Path) -> Figure:
+    """One append at a time, against appending the same bytes to a file and syncing it."""
+    raw = os.open(folder / "raw", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    ours: list[float] = []
+    theirs: list[float] = []
+    async with Disk.open(folder / "one", height=3002, zones={"in": Zone(2, 3001)}) as disk:
+        for _ in range(60):
+            for _ in range(25):
+                started = time.perf_counter()
+                os.write(raw, PAYLOAD)
+                os.fdatasync(raw)
+                theirs.append(time.perf_counter() - started)
+            for _ in range(25):
+                started = time.perf_counter()
+                await disk.append("in", PAYLOAD, kind="scroll")
+                ours.append(time.perf_counter() - started)
+    os.close(raw)
+    mine, peer = statistics.median(ours) * 1e6, statistics.median(theirs) * 1e6
+    value = mine / peer
+    return Figure(
+        "durable append, one writer, p50 / raw fdatasync",
+        value,
+        "x",
+        "<= 2.5",
+        value <= 2.5,
+        f"PXLDisk {mine:.0f} us",
+        f"append + fdatasync {peer:.0f} us",
+    )
+
+
+async def opening(folder: Path) -> Figure:
+    """Opening a disk whose process died with 10,000 commits in the journal and none in the picture."""
+    made = folder / "crashed"
+    disk = await Disk.open(made, segment_bytes=1 << 30)
+    blank = bank_path(made, 8).read_bytes()
+    for _ in range(10_000 // 40 // 2):
+        refs = await asyncio.gather(
+            *(disk.append("input_scrolls", PAYLOAD, kind="scroll") for _ in range(40))
+        )
+        await asyncio.gather(*(disk.consume(ref) for ref in refs))
+    assert disk.stats().commits == 10_000
+    copy = folder / "copy"
+    shutil.copytree(made, copy)
+    await disk.close()
+    times = []
+    for _ in range(ROUNDS):
+        again = folder / "again"
+        shutil.copytree(copy, again)
+        bank_path(again, 8).write_bytes(blank)
+        started = time.perf_counter()
+        _, store = open_disk(again, Options())
+        times.append((time.perf_counter() - started) * 1e3)
+        store.close()
+        shutil.rmtree(again)
+    value = statistics.median(times)
+    what = "open and recover 10,000 journal records"
+    return Figure(what, value, "ms", "<= 300", value <= 300, f"fastest {min(times):.0f} ms", "no peer")
+
+
+async def reading(folder: Path) -> Figure:
+    """Reading a record of one row by its reference, in memory."""
+    async with Disk.open(folder / "read") as disk:
+        ref = await disk.append("input_scrolls", PAYLOAD, kind="scroll")
+        times = [1e6 / rate(5000, lambda _: disk.read(ref)) for _ in range(ROUNDS)]
+    value = statistics.median(times)
+    return Figure(
+        "read a row by reference", value, "us", "<= 10", value <= 10, f"{min(times):.1f} us", "no peer"
+    )
+
+
+def rate(count: int, work: Callable[[int], object]) -> float:
+    """How often a second `work` runs."""
+    started = time.perf_counter()
+    for number in range(count):
+        work(number)
+    return count / (time.perf_counter() - started)
+
+
+def ratio(what: str, ours: list[float], theirs: list[float], unit: str, target: float) -> Figure:
+    """Medians compared: at least `target` times as many."""
+    mine, peer = statistics.median(ours), statistics.median(theirs)
+    value = mine / peer
+    good = value >= target
+    mine_words, peer_words = f"PXLDisk {mine:,.0f} {unit}", f"the other {peer:,.0f} {unit}"
+    return Figure(what, value, "x", f">= {target:,.0f}", good, mine_words, peer_words)
+
+
+if __name__ == "__main__":
+    main()
