@@ -85,6 +85,8 @@ async def test_a_crowd_of_tasks_loses_nothing_and_consumes_nothing_twice(quick: 
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(TASKS):
                     tasks.create_task(crowd.work(disk))
+            # A commit whose caller was cancelled may still be on its way; a checkpoint waits for all.
+            await disk.checkpoint()
             crowd.check(disk)
             assert disk.stats().in_flight == 0 and disk.stats().damage == ()
             stored = payloads(disk)
