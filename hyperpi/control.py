@@ -1,25 +1,36 @@
-"""The control socket: the methods of `/ws` for the owner of this machine, one JSON message a line."""
+"""The control socket: the methods of `/ws` for the owner of this machine, one JSON message a line.
+
+Agents run as their owner, so their tools can open it too: a peer that an agent has started has the agent's
+rights and name.
+"""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hyperpi import lines
 from hyperpi.contract import MAX_FRAME_BYTES
 from hyperpi.errors import BadMessage
-from hyperpi.roles import Caller
+from hyperpi.process_tree import lineage, nearest
+from hyperpi.roles import AGENT, Caller
 from hyperpi.status import to_json_rpc
 from hyperpi.strict_json import encode
 from hyperpi.viewer import Backend, Viewer, serve_viewer
 
 
 class ControlSocket:
-    """Serves one Unix socket; whoever may open it is who `caller_of` says by the peer's pid."""
+    """Serves one Unix socket. `agents`: the address of every living agent of this machine, by its pid."""
 
-    def __init__(self, backend: Backend, caller_of: Callable[[int], Caller]) -> None:
+    def __init__(
+        self, backend: Backend, owner: Callable[[], Caller], agents: Callable[[], Mapping[int, str]]
+    ) -> None:
         self.viewers: set[Viewer] = set()
         self._backend = backend
-        self._caller_of = caller_of
+        self._owner = owner
+        self._agents = agents
+        # Who started us could have read every secret of ours: it gains nothing by becoming an agent later.
+        self._starters = lineage(os.getpid())
 
     async def serve(self, path: Path) -> None:
         """Listen until cancelled. Raises Conflict when another process listens there."""
@@ -28,7 +39,7 @@ class ControlSocket:
     async def _serve_one(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer_pid: int
     ) -> None:
-        viewer = Viewer(self._backend, self._caller_of(peer_pid), _LineOutlet(writer))
+        viewer = Viewer(self._backend, self._caller(peer_pid), _LineOutlet(writer))
         self.viewers.add(viewer)
 
         async def read() -> None:
@@ -43,6 +54,14 @@ class ControlSocket:
             await serve_viewer(viewer, read)
         finally:
             self.viewers.discard(viewer)
+
+    def _caller(self, peer_pid: int) -> Caller:
+        family = lineage(peer_pid)
+        if not family:  # of another pid namespace, or gone already
+            return Caller("a process that cannot be seen", AGENT, "agent")
+        agents = self._agents()
+        pid = nearest(family, agents, self._starters)
+        return self._owner() if pid is None else Caller(agents[pid], AGENT, "agent")
 
 
 class _LineOutlet:

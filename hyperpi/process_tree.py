@@ -1,32 +1,68 @@
 """Who started whom: the ancestors of a process of this machine."""
 
 import subprocess
+import sys
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 MAX_DEPTH = 64  # deeper trees are loops of a system that reuses pids while we look
 
 
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A process and when it began, which together name it: pids are given out again. `start` is opaque."""
+
+    pid: int
+    start: str
+
+
+def lineage(pid: int) -> tuple[Relative, ...]:
+    """A process and its ancestors, nearest first, as far as the system still knows.
+
+    A process whose parent has ended belongs to init from then on: whoever daemonises leaves the family.
+    Empty when there is no such process, or none that we may see.
+    """
+    found: list[Relative] = []
+    while pid > 1 and len(found) < MAX_DEPTH:
+        seen = _process(pid)
+        if seen is None:
+            break
+        start, parent = seen
+        found.append(Relative(pid, start))
+        pid = parent
+    return tuple(found)
+
+
 def descends_from(pid: int, ancestor: int) -> bool:
-    """Whether a process is another one or was started below it, as far as the system still knows."""
-    for _ in range(MAX_DEPTH):
-        if pid == ancestor:
-            return True
-        if pid <= 1:
-            return False
-        pid = _parent(pid)
-    return False
+    """Whether a process is another one or was started below it."""
+    return pid == ancestor or any(relative.pid == ancestor for relative in lineage(pid))
 
 
-def _parent(pid: int) -> int:
+def nearest(family: Sequence[Relative], pids: Container[int], spare: Container[Relative]) -> int | None:
+    """The closest of some processes in a lineage, if any; those of `spare` do not count."""
+    return next((r.pid for r in family if r.pid in pids and r not in spare), None)
+
+
+def _process(pid: int) -> tuple[str, int] | None:
+    """Start and parent of a process."""
+    return _from_proc(pid) if sys.platform == "linux" else _from_ps(pid)
+
+
+def _from_proc(pid: int) -> tuple[str, int] | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-        return int(stat.rpartition(")")[2].split()[1])
+        fields = stat.rpartition(")")[2].split()  # the program's name may hold any character
+        return fields[19], int(fields[1])
     except (OSError, ValueError, IndexError):
-        pass
+        return None
+
+
+def _from_ps(pid: int) -> tuple[str, int] | None:
+    command = ["/bin/ps", "-o", "ppid=,lstart=", "-p", str(pid)]
     try:
-        asked = subprocess.run(
-            ["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, timeout=2, check=False
-        )
-        return int(asked.stdout or b"0")
+        asked = subprocess.run(command, capture_output=True, timeout=2, check=False)
+        parent, start = asked.stdout.decode("ascii", "replace").strip().split(maxsplit=1)
+        return start, int(parent)
     except (OSError, ValueError, subprocess.TimeoutExpired):
-        return 0
+        return None

@@ -1,11 +1,18 @@
 """Who may do what: one table for every JSON-RPC method. Deny by default; a test misses missing rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hyperpi.errors import NotForThisRole
 
 VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 ROLES = (VIEWER, OPERATOR, ADMIN)  # each may do what the ones before it may
+
+# What an agent's own tools may ask on a control socket: what the agent may ask on its socket, no more. It is
+# not a rung of the ladder above: an agent sees no other's conversation.
+AGENT = "agent"
+AGENT_METHODS = frozenset({"mesh.get", "scroll.send", "scroll.list", "scroll.get"})
 
 METHOD_ROLES: dict[str, str] = {
     "mesh.get": VIEWER,
@@ -48,10 +55,15 @@ METHOD_ROLES: dict[str, str] = {
 class Caller:
     """Somebody whose credential was checked: a person, a program or an agent."""
 
-    name: str
+    name: str  # of an agent its address
     role: str
     source: str  # pide | cli | api | agent: shown beside what they do
     connection: str = ""  # of this viewer, for notices to it alone
+
+    @property
+    def sender(self) -> str:
+        """In whose name their scrolls go out."""
+        return self.name if self.role == AGENT else f"user:{self.name}"
 
 
 def allows(role: str, needed: str) -> bool:
@@ -62,8 +74,28 @@ def allows(role: str, needed: str) -> bool:
 def check(caller: Caller, method: str) -> None:
     """Raise NotForThisRole unless the caller may call the method."""
     needed = METHOD_ROLES.get(method)
-    if needed is None or not allows(caller.role, needed):
+    if caller.role == AGENT:
+        if needed is None or method not in AGENT_METHODS:
+            raise NotForThisRole(
+                f"{method} is not for an agent, and this was asked by {caller.name} or what it has started",
+                hint="a person can do it, or give it a token: HYPIVISOR and HYPI_TOKEN",
+            )
+    elif needed is None or not allows(caller.role, needed):
         raise NotForThisRole(
             f"{method} is not for the role {caller.role}",
             hint=f"it needs the role {needed}" if needed else None,
         )
+
+
+def narrowed(caller: Caller, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The same request, cut down to what concerns an agent where an agent asks."""
+    if caller.role == AGENT and method == "scroll.list":
+        return {**params, "agent": caller.name}
+    return params
+
+
+def may_read(caller: Caller, scroll: Mapping[str, Any]) -> bool:
+    """Whether a listed scroll is the caller's to read: an agent's only if it sent or was sent it."""
+    if caller.role != AGENT:
+        return True
+    return caller.name in {scroll["from"], scroll["to"], *(receipt["to"] for receipt in scroll["receipts"])}

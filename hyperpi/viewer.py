@@ -106,6 +106,7 @@ class Viewer:
         params = msgspec.json.decode(raw)
         if not isinstance(params, dict):
             raise BadRequest("params are an object")
+        params = roles.narrowed(self.caller, method, params)
         shape = contract.METHOD_PARAMS.get(method)
         if shape is not None:
             contract.params_of(shape, params)
@@ -181,7 +182,7 @@ class Viewer:
         kind, _, which = topic.partition(":")
         follows = {
             "agent": which in self._attachments,
-            "user": which == self.caller.name,
+            "sender": which == self.caller.sender,
             "connection": which == self.caller.connection,
             "all": True,
         }

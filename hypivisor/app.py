@@ -222,9 +222,10 @@ def _waiting(waiting: list[Pending]) -> dict[str, contract.Node]:
 
 
 async def _serve_control(hypivisor: Hypivisor) -> None:
-    """The socket of this machine's owner, who is an admin."""
+    """The socket of this machine's owner, who is an admin; of the home node's agents, too."""
     owner = Caller(getpass.getuser(), ADMIN, "cli")
-    control = ControlSocket(hypivisor.client, lambda _pid: owner)
+    home = _home_node(hypivisor.config)
+    control = ControlSocket(hypivisor.client, lambda: owner, lambda: hypivisor.registry.agents_by_pid(home()))
 
     def notice(topic: str, method: str, params: bytes) -> None:
         for viewer in control.viewers:

@@ -21,7 +21,7 @@ from hyperpi.address import AgentId, NodeId
 from hyperpi.errors import Conflict, HyperPiError, NodeUnreachable, NotFound
 from hyperpi.event import Cursor, Reset
 from hyperpi.frames import FrameQueue
-from hyperpi.roles import OPERATOR, Caller
+from hyperpi.roles import AGENT, OPERATOR, Caller
 from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
 from hypivisor.demand import Demand
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 PROTOCOL_FLOOR = 1
 SUBSCRIBE_S = 10.0
+GOODBYE_S = 1.0  # a courtesy to a node that may not read any more
 REDIAL_S = 5.0  # within this a node has dialled again, after our start or a blip of the network
 
 
@@ -310,10 +311,13 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             await self._write(link, reader, context)
         finally:
             reader.cancel()
+            # Before any await: grpc cancels this call when the machine goes, maybe at this very moment.
+            self._closed(link)
+            if link.farewell == "leave":
+                await asyncio.shield(self._memory.node_left(node))
             (ended,) = await asyncio.gather(reader, return_exceptions=True)
             if isinstance(ended, Exception) and not isinstance(ended, grpc.RpcError):
                 log.error("a node's frames could not be read node=%s", node, exc_info=ended)
-            await self._closed(link)
 
     async def _open(self, node: NodeId, first: mesh_pb2.NodeBatch) -> tuple[NodeLink, list[Any]]:
         frames = list(first.frames)
@@ -377,9 +381,11 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
                 link.send(heartbeat=mesh_pb2.Heartbeat(count=beat))
         if not reader.done() and link.farewell is not None:
             goodbye = mesh_pb2.HypivisorFrame(goodbye=mesh_pb2.Goodbye(reason=link.farewell))
-            await context.write(mesh_pb2.HypivisorBatch(frames=[goodbye]))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await context.write(mesh_pb2.HypivisorBatch(frames=[goodbye]))
 
-    async def _closed(self, link: NodeLink) -> None:
+    def _closed(self, link: NodeLink) -> None:
         link.close()
         if self.links.get(link.node) is not link:
             return  # superseded: the newer stream speaks for the node
@@ -394,8 +400,6 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             if agent in record.agents:
                 for watcher in self.demand.of(agent):
                     watcher.node_gone()
-        if link.farewell == "leave":
-            await self._memory.node_left(link.node)
 
     # --- frames ----------------------------------------------------------------------------------------
 
@@ -446,7 +450,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         name = self.registry.nodes[link.node].name
         allowed = {
             "prompt.changed": kind == "agent" and self._has(link, which),
-            "scroll.changed": kind == "user" and speaks_for(notice.topic, name, link.node, self._home()),
+            "scroll.changed": kind == "sender" and speaks_for(which, name, link.node, self._home()),
         }
         try:
             msgspec.json.decode(notice.params_json)
@@ -473,10 +477,11 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         self.registry.status(node, load, disk)
 
     async def _answer(self, link: NodeLink, call: mesh_pb2.Call) -> None:
-        """A call in the name of a machine's owner, who is an operator of the mesh and no more."""
+        """A call of a machine's owner, who is an operator of the mesh and no more, or of an agent there."""
         node_name = self.registry.nodes[link.node].name
-        person = call.caller.name.removesuffix(f"@{node_name}") or "owner"
-        caller = Caller(f"{person}@{node_name}", OPERATOR, "cli")
+        name = call.caller.name.removesuffix(f"@{node_name}") or "owner"
+        role, source = (AGENT, "agent") if call.caller.role == AGENT else (OPERATOR, "cli")
+        caller = Caller(f"{name}@{node_name}", role, source)
         try:
             assert self.methods is not None
             reply = mesh_pb2.Reply(result_json=await self.methods.call(call.method, call.params_json, caller))

@@ -80,7 +80,7 @@ class Methods:
 
     async def call(self, method: str, params_json: bytes, caller: Caller) -> bytes:
         """The encoded result. Raises HyperPiError."""
-        params = msgspec.json.decode(params_json)
+        params = roles.narrowed(caller, method, msgspec.json.decode(params_json))
         if method not in roles.METHOD_ROLES:
             raise UnknownMethod(f"there is no method {method}")
         roles.check(caller, method)
@@ -173,7 +173,11 @@ class Methods:
         if not scroll.to.startswith(("*", "skill:", "user:")):
             await self._links.find_soon(scroll.to)  # an unknown or ambiguous name is told at once
         asked = strict_json.encode(params)
-        return msgspec.Raw(await (await self._home_link()).call("scroll.send", asked, caller, ASK_S))
+        if caller.role == roles.AGENT:  # stored where it lives, as if it had sent it by its own socket
+            link = await self._links.link_soon((await self._links.find_soon(caller.name)).node.id)
+        else:
+            link = await self._home_link()
+        return msgspec.Raw(await link.call("scroll.send", asked, caller, ASK_S))
 
     async def _scroll_list(self, params: Json, caller: Caller) -> Json:
         """Of one agent's node, or of every node that can be asked, in the order of time."""
@@ -207,7 +211,7 @@ class Methods:
         for answer in answers:
             if isinstance(answer, bytes):
                 _merge(merged, msgspec.json.decode(answer))
-        if asked.scroll_id not in merged:
+        if asked.scroll_id not in merged or not roles.may_read(caller, merged[asked.scroll_id]):
             raise NotFound(f"no scroll {asked.scroll_id}", hint="`hyperpi scrolls` lists them")
         return merged[asked.scroll_id]
 

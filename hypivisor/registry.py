@@ -241,6 +241,17 @@ class Registry:
             )
         return found[0][0]
 
+    def agents_by_pid(self, node: NodeId | None) -> dict[int, str]:
+        """The address of every living agent of a node, by its process; of one not heard of yet, nothing."""
+        record = self.nodes.get(node) if node is not None else None
+        if record is None or not record.boot:  # what an earlier life remembers may be other processes by now
+            return {}
+        return {
+            fields["pid"]: f"{fields['name']}@{record.name}"
+            for fields in record.agents.values()
+            if fields["state"] != "exited" and fields.get("pid")
+        }
+
     def matching(self, text: str) -> list[Found]:
         """The recipients that a scroll names: one, `*`, `*@node` or `skill:NAME`. Raises as `find`."""
         skill = text.removeprefix("skill:") if text.startswith("skill:") else None

@@ -104,6 +104,14 @@ class Agents:
         watchers = self.watchers.get(agent, 0)
         return agent_shape(record, node=self.node, node_name=self.node_name, watchers=watchers)
 
+    def by_pid(self) -> dict[int, str]:
+        """The address of every living agent, by its process."""
+        return {
+            record.pid: f"{record.name}@{self.node_name}"
+            for record in self.roster
+            if record.live and record.pid is not None
+        }
+
     def log_of(self, agent: AgentId) -> EventLog:
         """The agent's event log, begun when it is first needed."""
         return self._logs.setdefault(agent, EventLog())

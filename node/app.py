@@ -114,7 +114,7 @@ class Node:
         self.scrolls.use(self.link)
         self.owner = OwnersBackend(self.backend, self.agents, self.link)
         self.local = LocalEndpoint(self.backend, local_token(self.folder / "token"))
-        self.control = ControlSocket(self.owner, self.owner.caller)
+        self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_pid)
         self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
 
     # --- what it looks like ----------------------------------------------------------------------------

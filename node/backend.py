@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from hyperpi import contract, strict_json
+from hyperpi import contract, roles, strict_json
 from hyperpi.address import AgentId, new_id
 from hyperpi.clock import rfc3339
 from hyperpi.contract import Json
@@ -227,14 +227,18 @@ class Backend(Observer):
 
     async def _scroll_send(self, params: Json, caller: Caller) -> Json:
         wanted = contract.params_of(contract.Scroll, params)
-        return await self._desks.scrolls.send_from_person(caller, wanted)
+        return await self._desks.scrolls.send_from_caller(caller, wanted)
 
-    async def _scroll_list(self, params: Json, _caller: Caller) -> Json:
-        wanted = contract.params_of(contract.ScrollList, params)
+    async def _scroll_list(self, params: Json, caller: Caller) -> Json:
+        wanted = contract.params_of(contract.ScrollList, roles.narrowed(caller, "scroll.list", params))
         return {"scrolls": self._desks.scrolls.list(wanted), "complete": True}
 
-    async def _scroll_get(self, params: Json, _caller: Caller) -> Json:
-        return self._desks.scrolls.get(contract.params_of(contract.ScrollGet, params).scroll_id)
+    async def _scroll_get(self, params: Json, caller: Caller) -> Json:
+        wanted = contract.params_of(contract.ScrollGet, params).scroll_id
+        scroll = self._desks.scrolls.get(wanted)
+        if not roles.may_read(caller, scroll):
+            raise NotFound(f"no scroll {wanted}", hint="`hyperpi scrolls` lists them")
+        return scroll
 
     # --- the disk --------------------------------------------------------------------------------------
 

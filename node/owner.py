@@ -29,8 +29,8 @@ class OwnersBackend:
         self._agents = agents
         self._link = link
 
-    def caller(self, _pid: int = 0) -> Caller:
-        """Whoever may open the control socket: the owner."""
+    def owner(self) -> Caller:
+        """The person whose machine this is."""
         return Caller(f"{getpass.getuser()}@{self._agents.node_name}", OPERATOR, "cli")
 
     async def mesh(self, caller: Caller) -> bytes:

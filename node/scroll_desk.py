@@ -79,9 +79,9 @@ class ScrollDesk(Observer):
         record = self._agents.roster.get(agent)
         return await self._sending.send(f"{record.name}@{self._agents.node_name}", scroll)
 
-    async def send_from_person(self, caller: Caller, scroll: contract.Scroll) -> Json:
-        """A scroll of somebody at a keyboard, or of a program with a token. Raises as above."""
-        return await self._sending.send(f"user:{caller.name}", scroll)
+    async def send_from_caller(self, caller: Caller, scroll: contract.Scroll) -> Json:
+        """A scroll of somebody at a keyboard, a program with a token, or an agent's tool. Raises as above."""
+        return await self._sending.send(caller.sender, scroll)
 
     async def answer(self, agent: AgentId, answer: contract.ScrollAnswer) -> Json:
         """Take an agent's opcode for a scroll that it was given."""

@@ -227,9 +227,8 @@ class Sending:
             params["reason"] = receipt.reason
         if receipt.opcode is not None:
             params["opcode"] = receipt.opcode
-        kind, _, name = outgoing.sender.partition(":")
-        if kind == "user":
-            self._notify(f"user:{name}", "scroll.changed", params)
+        self._notify(f"sender:{outgoing.sender}", "scroll.changed", params)
+        if outgoing.sender.startswith("user:"):
             if self.uplink is None or not self.uplink.up:
                 self._untold[outgoing.key, receipt.to] = (outgoing, receipt)
             return

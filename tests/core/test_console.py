@@ -52,7 +52,7 @@ class SmallNode:
     async def drop(self) -> None:
         assert self._link is not None and self._reading is not None
         self._reading.cancel()
-        await self._service._closed(self._link)
+        self._service._closed(self._link)
 
     def emit(self, count: int = 1) -> None:
         self.head += count

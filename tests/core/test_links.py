@@ -1,6 +1,7 @@
 """The hypivisor's side of a link: whoever asks for an agent's events gets them, whoever leaves meanwhile."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,6 +14,7 @@ from hypivisor.link_service import LinkService, NodeLink
 from hypivisor.registry import Registry
 
 DEN, LEAD = NodeId("n-den"), AgentId("a-lead")
+MESH = "abcdefghijklmnop"
 
 
 class Watching:
@@ -90,8 +92,29 @@ class SmallNode:
 
 
 class NoMemory:
+    async def node_seen(self, _node: NodeId, _boot: int) -> str:
+        return "den"
+
     def roster_changed(self, node: NodeId) -> None:
         pass
+
+
+class Call:
+    """One node's call of Link, as grpc serves it: with a certificate, and cut when the network says so."""
+
+    def __init__(self, service: LinkService) -> None:
+        self.frames: asyncio.Queue[mesh_pb2.NodeBatch | None] = asyncio.Queue()
+        self.task = asyncio.ensure_future(service.Link(self._batches(), self))
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {"peer_spiffe_id": [f"spiffe://{MESH}/node/{DEN}".encode()]}
+
+    async def write(self, _batch: mesh_pb2.HypivisorBatch) -> None:
+        await asyncio.sleep(0)
+
+    async def _batches(self) -> AsyncIterator[mesh_pb2.NodeBatch]:
+        while (batch := await self.frames.get()) is not None:
+            yield batch
 
 
 @pytest.fixture
@@ -103,7 +126,7 @@ def service() -> LinkService:
     return LinkService(
         registry,
         memory,  # type: ignore[arg-type]  # a test of streams remembers nothing
-        mesh_id="m-1",
+        mesh_id=MESH,
         mesh_name="home",
         home=lambda: DEN,
         notice=lambda _: None,
@@ -212,7 +235,7 @@ async def test_watchers_are_told_that_an_epoch_is_over_and_that_a_node_has_gone(
         mesh_pb2.NodeFrame(reset=mesh_pb2.StreamReset(agent=LEAD, epoch="e-2", reason="new")),
     )
     assert watcher.resets == [Reset("e-2", "new")]
-    await service._closed(service.links[DEN])
+    service._closed(service.links[DEN])
     assert watcher.gone
 
 
@@ -222,3 +245,22 @@ async def test_an_agent_that_nobody_has_or_whose_node_is_away_cannot_be_watched(
     with pytest.raises(NotFound):
         await service.watch(AgentId("a-none"), None, Watching())
     assert service.demand.agents() == ()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_call_that_is_cut_at_any_moment_of_its_end_leaves_no_node_that_seems_online(service, turns):
+    call = Call(service)
+    call.frames.put_nowait(
+        mesh_pb2.NodeBatch(frames=[mesh_pb2.NodeFrame(hello=mesh_pb2.Hello(protocol=1, boot=2))])
+    )
+    async with asyncio.timeout(5):
+        while DEN not in service.links:
+            await asyncio.sleep(0)
+    call.frames.put_nowait(None)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    call.task.cancel()
+    await asyncio.gather(call.task, return_exceptions=True)
+
+    assert service.links == {}
+    assert service.registry.nodes[DEN].state == "disconnected"

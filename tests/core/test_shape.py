@@ -122,10 +122,44 @@ def test_a_role_may_do_what_it_needs_and_no_more(method: str):
                 roles.check(caller, method)
 
 
-@pytest.mark.parametrize("role", ["", "agent", "root", "ADMIN"])
+@pytest.mark.parametrize("role", ["", "owner", "root", "ADMIN"])
 def test_an_unknown_role_may_do_nothing(role: str):
     with pytest.raises(hyperpi.errors.NotForThisRole):
         roles.check(roles.Caller("somebody", role, "api"), "mesh.get")
+
+
+@pytest.mark.parametrize("method", sorted(roles.METHOD_ROLES))
+def test_an_agents_tools_may_look_at_the_roster_and_send_scrolls_and_nothing_else(method: str):
+    caller = roles.Caller("river@den", roles.AGENT, "agent")
+    if method in {"mesh.get", "scroll.send", "scroll.list", "scroll.get"}:
+        roles.check(caller, method)
+    else:
+        with pytest.raises(hyperpi.errors.NotForThisRole, match="river@den"):
+            roles.check(caller, method)
+
+
+def test_an_agent_reads_only_scrolls_that_it_sent_or_was_sent():
+    agent, person = roles.Caller("river@den", roles.AGENT, "agent"), roles.Caller("ana", roles.VIEWER, "cli")
+    asked = {"agent": "shore@den", "limit": 5}
+    assert roles.narrowed(agent, "scroll.list", asked) == {"agent": "river@den", "limit": 5}
+    assert roles.narrowed(person, "scroll.list", asked) == asked
+
+    def scroll(sender: str, to: str, *recipients: str) -> dict[str, object]:
+        return {"from": sender, "to": to, "receipts": [{"to": name} for name in recipients]}
+
+    readable = [
+        scroll("river@den", "shore"),
+        scroll("user:ana", "river@den"),
+        scroll("user:ana", "*", "river@den"),
+    ]
+    assert all(roles.may_read(agent, found) for found in readable)
+    other = scroll("user:ana", "*", "shore@den")
+    assert not roles.may_read(agent, other) and roles.may_read(person, other)
+
+
+def test_an_agent_sends_in_its_own_name_and_a_person_in_theirs():
+    assert roles.Caller("river@den", roles.AGENT, "agent").sender == "river@den"
+    assert roles.Caller("ana@den", roles.OPERATOR, "cli").sender == "user:ana@den"
 
 
 def test_a_method_without_a_row_is_denied_to_everybody():

@@ -2,7 +2,8 @@
 
 usage: live_agent.py NAME EFFECTS_FILE
 
-The prompt "chatter N" makes it emit N events a second until the prompt "hush"; "leave" makes it say goodbye.
+The prompt "chatter N" makes it emit N events a second until the prompt "hush"; "leave" makes it say goodbye;
+"run COMMAND" makes it run a shell command, as an agent's tool does.
 """
 
 import asyncio
@@ -69,7 +70,15 @@ class Standing(Agent):
             elif word == "leave":
                 await self.call("agent.bye", reason="quit")
                 os._exit(0)
+            elif word == "run":
+                self._tool = asyncio.create_task(self._run(rate))
         return answer
+
+    async def _run(self, command: str) -> None:
+        pipe = asyncio.subprocess.PIPE
+        shell = await asyncio.create_subprocess_shell(command, stdout=pipe, stderr=pipe)
+        out, err = await shell.communicate()
+        self._note("ran", command=command, code=shell.returncode, out=out.decode(), err=err.decode())
 
     async def _take_scroll(self, scroll: Json) -> Any:
         known = len(self.scrolls)
