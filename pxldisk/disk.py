@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from . import bank, history, restoration, segment, snapshot, superblock, verification
 from .errors import DiskClosed, LiveRows, NoSpace, PxlDiskError, ZoneFull
 from .history import Moment, Step
-from .memory import Applied, Image, Memory, Plan
+from .memory import Memory
+from .plan import Applied, Image, Plan
 from .png import FIRST_PIXEL, Picture
 from .recovery import Options, open_disk, starting_point
 from .store import Store
@@ -126,7 +127,7 @@ class Disk:
         """Do all of this or nothing; it is on disk when this returns.
 
         One reference for each Append (for a key stored before: the first one), None for each
-        Consume. Raises ZoneFull and NoSpace (retry later), PayloadTooLarge, UnknownZone,
+        Consume. Raises ZoneFull and NoSpace (retry later), RowTooLarge, UnknownZone,
         ZoneOwned, StaleRef, Corrupt, ValueError, DiskFailed, DiskClosed. A caller that is
         cancelled does not know whether the commit was stored: use keys.
         """
@@ -174,7 +175,7 @@ class Disk:
             self._check_open()
             images, lost = restoration.images(self._memory, loaded, picture)
             if lost and not force:
-                raise LiveRows(lost)
+                raise LiveRows(picture, lost)
             if images:
                 await self._store_plan(self._memory.plan_images(images, self._now_us()))
             return len(images)

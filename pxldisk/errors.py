@@ -1,7 +1,9 @@
 """What can go wrong with a disk, by meaning. Imports nothing.
 
-Each class says whether the same call may be tried again unchanged (`retry`) and whether
-`python -m pxldisk repair` is the next step (`repair`).
+Each class says what helps: `retry` (the same call may succeed later, unchanged) or `repair`
+(`python -m pxldisk repair` is the next step); neither means that the call itself must change.
+Each error says where, as far as there is a place: `file` (the disk's folder where no one file is
+at fault), `row` and `offset` (bytes from the start of the file).
 """
 
 from pathlib import Path
@@ -14,6 +16,14 @@ class PxlDiskError(Exception):
     retry: ClassVar[bool] = False
     repair: ClassVar[bool] = False
 
+    def __init__(
+        self, words: str, *, file: Path | None = None, row: int | None = None, offset: int | None = None
+    ) -> None:
+        super().__init__(words)
+        self.file = file
+        self.row = row
+        self.offset = offset
+
 
 class UnknownZone(PxlDiskError):
     """No zone has this name. Neither retry nor repair: zones are fixed when a disk is made."""
@@ -25,7 +35,7 @@ class UnknownZone(PxlDiskError):
 
 
 class ZoneOwned(PxlDiskError):
-    """The zone is given to another owner. Not retryable."""
+    """The zone is given to another owner. Neither retry nor repair: use a zone of your own."""
 
     def __init__(self, zone: str, owner: str) -> None:
         super().__init__(f"zone {zone!r} is given to {owner!r}")
@@ -34,21 +44,28 @@ class ZoneOwned(PxlDiskError):
 
 
 class ZoneFull(PxlDiskError):
-    """Every row of the zone holds something nobody has consumed. Retry after `wait_free`.
+    """No bank has so many free rows in this zone. Retry after `wait_free`.
 
-    `oldest_age_s`: how long the oldest of them has waited, in seconds.
+    `oldest_age_s`: how long the oldest record that nobody has consumed has waited, in seconds;
+    `file` and `row`: where its head is (None when damage alone fills the zone).
     """
 
     retry = True
 
-    def __init__(self, zone: str, oldest_age_s: float) -> None:
-        super().__init__(f"zone {zone!r} is full; its oldest row has waited {oldest_age_s:.1f} s")
+    def __init__(self, zone: str, oldest_age_s: float, file: Path | None, row: int | None) -> None:
+        where = "" if file is None else f" ({file.name} row {row})"
+        super().__init__(
+            f"zone {zone!r} is full; its oldest record{where} has waited {oldest_age_s:.1f} s;"
+            " retry when rows are consumed",
+            file=file,
+            row=row,
+        )
         self.zone = zone
         self.oldest_age_s = oldest_age_s
 
 
-class PayloadTooLarge(PxlDiskError):
-    """The record can never fit, however long one waits. Not retryable; store less."""
+class RowTooLarge(PxlDiskError):
+    """The record can never fit, however long one waits. Neither retry nor repair: store less."""
 
     def __init__(self, size: int, limit: int, what: str = "payload") -> None:
         super().__init__(f"{what} of {size} bytes; at most {limit} fit")
@@ -57,12 +74,10 @@ class PayloadTooLarge(PxlDiskError):
 
 
 class StaleRef(PxlDiskError):
-    """The reference names a record that is consumed or whose row was used again. Not retryable."""
+    """The reference names a record that is consumed or whose row was used again. Neither helps."""
 
-    def __init__(self, bank: int, row: int, seq: int, why: str) -> None:
-        super().__init__(f"record {seq} in row {row} of {bank}.png: {why}")
-        self.bank = bank
-        self.row = row
+    def __init__(self, file: Path, row: int, seq: int, why: str) -> None:
+        super().__init__(f"record {seq} in row {row} of {file.name}: {why}", file=file, row=row)
         self.seq = seq
 
 
@@ -71,30 +86,29 @@ class NoSpace(PxlDiskError):
 
     retry = True
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"no space left to write {path}; free some and try again")
-        self.path = path
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"no space left to write {file}; free some and retry", file=file)
 
 
 class DiskFailed(PxlDiskError):
-    """A write or sync failed, so nothing more is acknowledged. Not retryable: open the disk again.
+    """A write or sync failed, so nothing more is acknowledged. Neither helps: open the disk again.
 
     After a failed fsync the kernel may have dropped the very pages that were not written, so
     trying again could report success for bytes that are gone.
     """
 
-    def __init__(self, path: Path, cause: str) -> None:
-        super().__init__(f"{path}: {cause}; the disk takes no more writes until it is opened again")
-        self.path = path
+    def __init__(self, file: Path, cause: str, *, offset: int | None = None) -> None:
+        at = "" if offset is None else f" at byte {offset}"
+        words = f"{file}{at}: {cause}; the disk takes no more writes until it is opened again"
+        super().__init__(words, file=file, offset=offset)
         self.cause = cause
 
 
 class DiskClosed(PxlDiskError):
-    """The disk was closed. Not retryable on this handle."""
+    """The disk was closed. Neither helps: this handle is done."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"{folder} is closed")
-        self.folder = folder
+        super().__init__(f"{folder} is closed", file=folder)
 
 
 class Locked(PxlDiskError):
@@ -103,8 +117,8 @@ class Locked(PxlDiskError):
     retry = True
 
     def __init__(self, folder: Path, holder: int | None) -> None:
-        super().__init__(f"{folder} is open in process {'(unknown)' if holder is None else holder}")
-        self.folder = folder
+        who = "(unknown)" if holder is None else holder
+        super().__init__(f"{folder} is open in process {who}; retry when it has ended", file=folder)
         self.holder = holder
 
 
@@ -116,10 +130,9 @@ class Corrupt(PxlDiskError):
     def __init__(self, file: Path, row: int | None, offset: int | None, why: str) -> None:
         where = "" if row is None else f" row {row}"
         at = "" if offset is None else f" at byte {offset}"
-        super().__init__(f"{file}:{where}{at}: {why}; `python -m pxldisk repair {file}` may restore it")
-        self.file = file
-        self.row = row
-        self.offset = offset
+        words = f"{file}:{where}{at}: {why}; `python -m pxldisk repair {file}` may restore it"
+        super().__init__(words, file=file, row=row, offset=offset)
+        self.file: Path = file
         self.why = why
 
 
@@ -128,9 +141,10 @@ class ForeignPicture(PxlDiskError):
 
     repair = True
 
-    def __init__(self, file: Path, why: str) -> None:
-        super().__init__(f"{file} is not a bank of this disk: {why}")
-        self.file = file
+    def __init__(self, file: Path, why: str, *, row: int | None = None, offset: int | None = None) -> None:
+        words = f"{file} is not a bank of this disk: {why}; `python -m pxldisk repair {file}` may rebuild it"
+        super().__init__(words, file=file, row=row, offset=offset)
+        self.file: Path = file
         self.why = why
 
 
@@ -138,16 +152,15 @@ class WrongShape(PxlDiskError):
     """The disk exists with another size or other zones; they are fixed when it is made."""
 
     def __init__(self, folder: Path, why: str) -> None:
-        super().__init__(f"{folder}: {why}")
-        self.folder = folder
+        super().__init__(f"{folder}: {why}", file=folder)
         self.why = why
 
 
 class LiveRows(PxlDiskError):
-    """Restoring would overwrite rows nobody has consumed. Not retryable without `force`."""
+    """Restoring would overwrite rows nobody has consumed. Neither retry nor repair: `force` loses them."""
 
-    def __init__(self, count: int) -> None:
-        super().__init__(f"{count} live rows would be lost; restore again with force to lose them")
+    def __init__(self, file: Path, count: int) -> None:
+        super().__init__(f"{count} live rows would be lost; restore again with force to lose them", file=file)
         self.count = count
 
 
@@ -156,8 +169,7 @@ class NotInLog(PxlDiskError):
 
     def __init__(self, folder: Path, earliest: int | None) -> None:
         known = "there is no log" if earliest is None else f"the log begins at commit {earliest}"
-        super().__init__(f"{folder}: {known}")
-        self.folder = folder
+        super().__init__(f"{folder}: {known}", file=folder)
         self.earliest = earliest
 
 
@@ -165,6 +177,5 @@ class Unrepairable(PxlDiskError):
     """Neither log nor snapshot holds what is missing. `lost`: what that is."""
 
     def __init__(self, folder: Path, lost: str) -> None:
-        super().__init__(f"{folder}: {lost}")
-        self.folder = folder
+        super().__init__(f"{folder}: {lost}", file=folder)
         self.lost = lost

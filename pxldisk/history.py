@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import bank, journal, rows, superblock
 from .errors import Corrupt, NotInLog, PxlDiskError
-from .memory import Image
+from .plan import Image
 from .png import Picture
 from .rows import State
 from .segment import Commit, Segment, SegmentHeader

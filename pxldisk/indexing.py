@@ -6,7 +6,7 @@ A record counts only as a whole: its head and every part that it names, each wit
 from collections.abc import Mapping, Sequence
 
 from . import rows, superblock
-from .png import Picture
+from .png import Grid, Picture
 from .rows import Row, State
 from .values import Damage
 
@@ -18,7 +18,9 @@ class Found:
     read, and for bad rows, why. `reserved`: rows that must not be used before a repair.
     """
 
-    def __init__(self, bank: int, decoded: Sequence[Row | None], bad: Mapping[int, Damage]) -> None:
+    def __init__(
+        self, bank: int, grid: Grid, decoded: Sequence[Row | None], bad: Mapping[int, Damage]
+    ) -> None:
         self.records: list[tuple[int, tuple[int, ...]]] = []
         self.broken: dict[int, Damage] = dict(bad)
         self.reserved: set[int] = set(bad)
@@ -32,7 +34,7 @@ class Found:
                 claimed.update(parts)
             elif row.state is State.LIVE:
                 why = f"part of record {row.seq}, whose head is in row {head}, is missing"
-                self.broken[head] = bad.get(missing, Damage(bank, missing, 0, why))
+                self.broken[head] = bad.get(missing, Damage(bank, missing, grid.pixels_at(missing), why))
                 self.reserved.update(parts)
         # A live part without its head belongs to a damaged record: keep it for a repair.
         self.reserved.update(

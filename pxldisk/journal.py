@@ -97,7 +97,7 @@ class Journal:
         try:
             files.sync(self._fd)
         except OSError as error:
-            raise DiskFailed(self.path, f"sync failed: {error.strerror}") from error
+            raise DiskFailed(self.path, f"sync failed: {error.strerror}", offset=self.end) from error
         failpoint.passing("pxldisk.journal.synced")
         self.end += len(block)
         self.number = number
@@ -123,7 +123,7 @@ class Journal:
             self._undo(error)
             if error.errno in files.NO_SPACE:
                 raise NoSpace(self.path) from error
-            raise DiskFailed(self.path, f"write failed: {error.strerror}") from error
+            raise DiskFailed(self.path, f"write failed: {error.strerror}", offset=self.end) from error
 
     def _grow(self, block: bytes) -> None:
         try:

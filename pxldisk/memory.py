@@ -6,71 +6,18 @@ could not be stored is abandoned. One owner and no awaits: every method is atomi
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from . import rows, superblock
-from .errors import Corrupt, PayloadTooLarge, StaleRef, UnknownZone, ZoneFull, ZoneOwned
+from .errors import Corrupt, RowTooLarge, StaleRef, UnknownZone, ZoneFull, ZoneOwned
 from .indexing import Found, decode_rows
+from .plan import Applied, Entry, Image, Plan, Stroke
 from .png import Grid, Picture
 from .rows import Row, Sheet, State
 from .superblock import Superblock
 from .values import Append, Consume, Damage, Record, RowChange, RowDescription, RowRef, ZoneStats
 from .zones import Ring, Zone
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """What one row is to hold, without its padding."""
-
-    bank: int
-    row: int
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Stroke:
-    """Bytes to write in place into a bank's file."""
-
-    bank: int
-    offset: int
-    content: bytes
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """A record of the index. `rows` in part order, the head first."""
-
-    ref: RowRef
-    zone: str
-    kind: str
-    owner: str | None
-    key: str | None
-    at_us: int
-    rows: tuple[int, ...]
-    state: State = State.LIVE
-    leaving: bool = False  # a planned commit consumes it
-
-
-@dataclass(slots=True, eq=False)
-class Plan:
-    """A commit that is laid out but not yet durable. `refs`: one for each item of the commit."""
-
-    at_us: int
-    refs: list[RowRef | None] = field(default_factory=list)
-    images: list[Image] = field(default_factory=list)
-    added: list[Entry] = field(default_factory=list)
-    consumed: list[Entry] = field(default_factory=list)
-    reread: frozenset[int] = frozenset()  # banks whose rows are replaced without regard to records
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What applying did: for watchers, for the files, and for those who wait for room."""
-
-    changes: tuple[RowChange, ...]
-    touched: tuple[tuple[int, int], ...]  # bank and row, in the order in which to paint them
-    freed: frozenset[str]  # zones
 
 
 class Memory:
@@ -111,7 +58,7 @@ class Memory:
         self.next_seq = max(self.next_seq, block.next_seq)
         decoded, damage = decode_rows(number, picture)
         self.damage[number] = damage
-        found = Found(number, decoded, {d.row: d for d in damage})
+        found = Found(number, self.grid, decoded, {d.row: d for d in damage})
         self._broken[number] = found.broken
         self._reserved[number] = frozenset(found.reserved | found.broken.keys())
         occupants = self._occupants[number] = [None] * self.grid.height
@@ -181,7 +128,7 @@ class Memory:
     def plan(self, items: Sequence[Append | Consume], at_us: int) -> Plan:
         """Reserve rows and lay out a commit. `pending(items)` must be None.
 
-        Raises UnknownZone, ZoneOwned, ZoneFull, PayloadTooLarge, StaleRef, Corrupt, ValueError;
+        Raises UnknownZone, ZoneOwned, ZoneFull, RowTooLarge, StaleRef, Corrupt, ValueError;
         then nothing is reserved.
         """
         plan = Plan(at_us)
@@ -222,7 +169,10 @@ class Memory:
 
     def full(self, zone: str, now_us: int) -> ZoneFull:
         """The error that says how long the oldest record of the zone has waited."""
-        return ZoneFull(zone, self._oldest_age_s(zone, now_us))
+        oldest = next(iter(self._live[zone].values()), None)
+        if oldest is None:  # every row of it is damaged, or waits for a commit in flight
+            return ZoneFull(zone, 0.0, None, None)
+        return ZoneFull(zone, self._oldest_age_s(zone, now_us), self._file(oldest.ref.bank), oldest.ref.row)
 
     def _plan_append(self, plan: Plan, item: Append, tails: list[Image]) -> RowRef:
         if item.key is not None:
@@ -251,7 +201,7 @@ class Memory:
     def _plan_consume(self, plan: Plan, ref: RowRef, tails: list[Image]) -> None:
         entry = self._entry(ref)
         if entry.state is not State.LIVE or entry.leaving:
-            raise StaleRef(ref.bank, ref.row, ref.seq, "already consumed")
+            raise StaleRef(self._file(ref.bank), ref.row, ref.seq, "already consumed")
         entry.leaving = True
         plan.consumed.append(entry)
         picture = self.pictures[ref.bank]
@@ -271,10 +221,10 @@ class Memory:
         if not 0 < len(kind) <= rows.MAX_KIND_BYTES or b"\x00" in kind:
             raise ValueError(f"kind {item.kind!r}: 1 to {rows.MAX_KIND_BYTES} ASCII characters")
         if len(owner) + len(key) > self._capacity:
-            raise PayloadTooLarge(len(owner) + len(key), self._capacity, "owner and key")
+            raise RowTooLarge(len(owner) + len(key), self._capacity, "owner and key")
         limit = min(self.max_payload, self._capacity * len(zone.rows) - len(owner) - len(key))
         if len(payload) > limit:
-            raise PayloadTooLarge(len(payload), limit)
+            raise RowTooLarge(len(payload), limit)
         body = owner + key + payload if owner or key else payload
         return Sheet(self.next_seq, at_us, kind, len(owner), len(key), body)
 
@@ -446,15 +396,14 @@ class Memory:
         entry = self._occupants[bank][row]
         return self.read(RowRef(bank, row, 0) if entry is None else entry.ref)
 
-    def live_records(self) -> int:
-        """How many records nobody has consumed."""
-        return sum(len(entries) for entries in self._live.values())
-
     def live_in(self, bank: int, rows_: Iterable[int]) -> int:
         """How many live records have any of these rows."""
         occupants = self._occupants[bank]
         found = (occupants[row] for row in rows_)
         return len({id(e) for e in found if e is not None and e.state is State.LIVE})
+
+    def _file(self, bank: int) -> Path:
+        return self.folder / f"{bank}.png"
 
     def _oldest_age_s(self, zone: str, now_us: int) -> float:
         oldest = next(iter(self._live[zone].values()), None)
@@ -468,18 +417,19 @@ class Memory:
             return entry
         damage = self._broken.get(ref.bank, {}).get(ref.row)
         if damage is not None:
-            raise Corrupt(self.folder / f"{ref.bank}.png", damage.row, damage.offset, damage.why)
-        raise StaleRef(ref.bank, ref.row, ref.seq, "its row holds another record or none")
+            raise Corrupt(self._file(ref.bank), damage.row, damage.offset, damage.why)
+        raise StaleRef(self._file(ref.bank), ref.row, ref.seq, "its row holds another record or none")
 
     def _record(self, entry: Entry) -> Record:
         picture = self.pictures[entry.ref.bank]
+        row = entry.ref.row
         try:
-            payload = rows.body_of(picture.row(entry.rows[0]))
+            payload = rows.body_of(picture.row(row))
             if len(entry.rows) > 1:
-                payload += b"".join([rows.body_of(picture.row(row)) for row in entry.rows[1:]])
+                payload += b"".join([rows.body_of(picture.row(row := part)) for part in entry.rows[1:]])
         except rows.BadRow as bad:
-            file = self.folder / f"{entry.ref.bank}.png"
-            raise Corrupt(file, entry.ref.row, None, bad.why) from None
+            offset = self.grid.pixels_at(row) + bad.offset
+            raise Corrupt(self._file(entry.ref.bank), row, offset, bad.why) from None
         return Record(
             entry.ref, entry.zone, entry.kind, entry.state, entry.owner, entry.key, payload, entry.at_us / 1e6
         )

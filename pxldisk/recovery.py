@@ -12,7 +12,8 @@ from .bank import BankFile, Loaded
 from .errors import Corrupt, ForeignPicture, NoSpace, WrongShape
 from .journal import Journal
 from .lock import Lock
-from .memory import Memory, Stroke
+from .memory import Memory
+from .plan import Stroke
 from .png import Picture
 from .rows import MARK, MIN_ROW_BYTES, BadRow, decode, key_of, without_padding
 from .segment import Checkpoint, Segment

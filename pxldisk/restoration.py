@@ -5,7 +5,8 @@ from pathlib import Path
 from . import rows, superblock
 from .bank import Loaded
 from .errors import Corrupt, ForeignPicture, WrongShape
-from .memory import Image, Memory
+from .memory import Memory
+from .plan import Image
 
 
 def images(memory: Memory, loaded: Loaded, picture: Path) -> tuple[list[Image], int]:

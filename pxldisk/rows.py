@@ -80,11 +80,6 @@ def capacity(row_bytes: int) -> int:
     return row_bytes - OVERHEAD
 
 
-def rows_needed(body_bytes: int, row_bytes: int) -> int:
-    """Rows that a record with this body (owner, key and payload) takes."""
-    return max(1, -(-body_bytes // capacity(row_bytes)))
-
-
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """What is the same in all rows of one record, encoded. `body`: owner, key and payload."""

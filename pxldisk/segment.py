@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from .errors import Corrupt
-from .memory import Image
+from .plan import Image
 from .values import RowRef
 
 MAGIC: Final = b"PXLOG\r\n\x01"

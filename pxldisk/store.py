@@ -16,7 +16,7 @@ from .bank import BankFile
 from .errors import DiskFailed, NoSpace
 from .journal import Journal
 from .lock import Lock
-from .memory import Stroke
+from .plan import Stroke
 from .png import SEAL_BYTES, Picture
 from .segment import Checkpoint, SegmentHeader
 
@@ -64,6 +64,7 @@ class Store:
         failpoint.passing("pxldisk.paint.before")
         self._strokes += strokes
         done = 0
+        stroke = None
         try:
             for stroke in self._strokes:
                 if len(stroke.content) == SEAL_BYTES:  # the rows it vouches for are painted by now
@@ -73,7 +74,9 @@ class Store:
         except OSError as error:
             if error.errno in files.NO_SPACE:
                 raise NoSpace(self.folder) from error
-            raise DiskFailed(self.folder, f"write failed: {error.strerror}") from error
+            assert stroke is not None
+            file, why = self.banks[stroke.bank].path, f"write failed: {error.strerror}"
+            raise DiskFailed(file, why, offset=stroke.offset) from error
         finally:
             del self._strokes[:done]
         failpoint.passing("pxldisk.paint.done")

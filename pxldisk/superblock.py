@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import PayloadTooLarge
+from .errors import RowTooLarge
 from .zones import Zone
 
 MAGIC: Final = b"PXLD"
@@ -40,7 +40,7 @@ class Superblock:
 
 
 def encode(block: Superblock, row_bytes: int) -> bytes:
-    """The superblock as the content of a row. Raises PayloadTooLarge if the zones do not fit."""
+    """The superblock as the content of a row. Raises RowTooLarge if the zones do not fit."""
     parts = [
         _FIXED.pack(
             MAGIC,
@@ -61,7 +61,7 @@ def encode(block: Superblock, row_bytes: int) -> bytes:
         parts += [_ZONE.pack(zone.first, zone.last, len(title), len(owner)), title, owner]
     content = b"".join(parts)
     if len(content) + _U32.size > row_bytes:
-        raise PayloadTooLarge(len(content) + _U32.size, row_bytes, "superblock (more width or fewer zones)")
+        raise RowTooLarge(len(content) + _U32.size, row_bytes, "superblock (more width or fewer zones)")
     return content + _U32.pack(zlib.crc32(content))
 
 

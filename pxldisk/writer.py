@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from .errors import NoSpace, PxlDiskError
-from .memory import Plan, Stroke
+from .plan import Plan, Stroke
 from .store import Store
 
 T = TypeVar("T")

@@ -85,10 +85,10 @@ async def test_a_payload_of_any_size_that_fits_the_zone_comes_back(folder: Path,
 
 async def test_what_can_never_fit_is_refused_at_once(folder: Path) -> None:
     async with small(folder) as disk:
-        with pytest.raises(pxldisk.PayloadTooLarge) as refused:
+        with pytest.raises(pxldisk.RowTooLarge) as refused:
             await disk.append("in", b"x" * (5 * ROW_PAYLOAD + 1))
         assert refused.value.limit == 5 * ROW_PAYLOAD
-        with pytest.raises(pxldisk.PayloadTooLarge):
+        with pytest.raises(pxldisk.RowTooLarge):
             await disk.append("in", b"", owner="o" * 100, key="k" * 100)
         with pytest.raises(pxldisk.UnknownZone):
             await disk.append("nowhere", b"")

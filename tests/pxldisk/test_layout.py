@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pxldisk import Append, bank, png, rows, superblock
-from pxldisk.errors import PayloadTooLarge
+from pxldisk.errors import RowTooLarge
 from pxldisk.memory import Memory
 from pxldisk.png import Grid, Picture
 from pxldisk.rows import BadRow, Sheet, State
@@ -149,7 +149,7 @@ def test_a_superblock_reads_back_and_every_flipped_byte_is_noticed() -> None:
 
 
 def test_a_superblock_that_does_not_fit_its_row_is_refused() -> None:
-    with pytest.raises(PayloadTooLarge):
+    with pytest.raises(RowTooLarge):
         superblock.encode(a_superblock({f"zone {n}": Zone(n, n) for n in range(2, 40)}), 300)
 
 
