@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NewType
 
@@ -57,8 +57,3 @@ def unique_name(wished: str, taken: Collection[str]) -> str:
     while f"{wished}-{count}" in taken:
         count += 1
     return f"{wished}-{count}"
-
-
-def candidates(addresses: Iterable[str]) -> dict[str, object]:
-    """The `data` of an AmbiguousName."""
-    return {"candidates": sorted(addresses)}

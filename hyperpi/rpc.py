@@ -15,9 +15,8 @@ from typing import Any, Protocol
 import msgspec
 
 from hyperpi import strict_json
-from hyperpi.contract import MAX_FRAME_BYTES
-from hyperpi.errors import BadEnvelope, BadMessage, BadRequest, HyperPiError, NodeUnreachable, Overloaded
-from hyperpi.status import from_json_rpc, status_of, to_json_rpc
+from hyperpi.errors import BadEnvelope, BadMessage, HyperPiError, NodeUnreachable, Overloaded
+from hyperpi.status import from_json_rpc, to_json_rpc
 
 log = logging.getLogger(__name__)
 
@@ -190,15 +189,3 @@ class Connection:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def frame_error(raw: bytes | str) -> HyperPiError | None:
-    """Why a frame is refused before it is looked into, or None."""
-    if len(raw) > MAX_FRAME_BYTES:
-        return BadRequest(f"larger than {MAX_FRAME_BYTES} bytes", hint="send less at once")
-    return None
-
-
-def is_fatal(error: BaseException) -> bool:
-    """Whether an error says nothing about the request, so that asking again elsewhere makes sense."""
-    return status_of(error).json_rpc == -32603

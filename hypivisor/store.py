@@ -324,15 +324,6 @@ class Store:
         with self._transaction() as db:
             db.execute("UPDATE nodes SET left_at = ?, last_seen = ? WHERE id = ?", (now, now, node_id))
 
-    def rename_node(self, node_id: str, name: str) -> str:
-        """Give a node another name; the one it got, maybe with a suffix. Raises NotFound."""
-        with self._transaction() as db:
-            if self._node(node_id) is None:
-                raise NotFound("no such node")
-            free = unique_name(name, self._taken_names(db, node_id))
-            db.execute("UPDATE nodes SET name = ? WHERE id = ?", (free, node_id))
-            return free
-
     def revoke_node(self, node_id: str, now: float) -> NodeRow:
         """Take a node's trust away for good; its row. From here on `is_revoked` says so. Raises NotFound."""
         with self._transaction(trust_changes=True) as db:

@@ -130,6 +130,10 @@ class Agents:
         """Whether the agent can be asked now."""
         return agent in self._connections
 
+    def watched(self, agent: AgentId, count: int) -> None:
+        """How many viewers on this machine follow an agent; the hypivisor counts those of the mesh."""
+        self.watchers[agent] = count
+
     def set_name(self, node: str, node_name: str) -> None:
         """The mesh has given this node another id or name: every agent's address changes."""
         if (self.node, self.node_name) != (node, node_name):

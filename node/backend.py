@@ -119,6 +119,7 @@ class Backend(Observer):
         record = self._desks.agents.resolve(agent)
         feed = LocalFeed(record.id, self._desks.agents, self._release)
         self._feeds.setdefault(record.id, set()).add(feed)
+        self._count_watchers(record.id)
         return feed
 
     def _release(self, feed: LocalFeed) -> None:
@@ -126,6 +127,13 @@ class Backend(Observer):
         feeds.discard(feed)
         if not feeds:
             self._feeds.pop(AgentId(feed.agent), None)
+        self._count_watchers(AgentId(feed.agent))
+
+    def _count_watchers(self, agent: AgentId) -> None:
+        agents = self._desks.agents
+        if agent in agents.roster:  # else it was forgotten while somebody looked
+            agents.watched(agent, len(self._feeds.get(agent, ())))
+            self.agent_changed(agent)
 
     # --- observer of agents ----------------------------------------------------------------------------
 

@@ -7,13 +7,13 @@ what an acknowledgement to another node needs. A loss here is never a loss of a 
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from hyperpi import strict_json
 from hyperpi.contract import Json
-from hyperpi.database import DiskThread, open_database, transaction
-from hyperpi.errors import Overloaded
+from hyperpi.database import DiskThread, open_database, transaction, write_behind
 from node.outbox import REMEMBERED_S, Key, Outgoing, Receipt
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ MIGRATIONS = (
     "CREATE INDEX sent_by_time ON sent (accepted_at)",
 )
 LOADED = 5_000  # the newest ones; older receipts stay on disk until they are pruned
-RETRY_S = 2.0
+PRUNE_S = 3600.0
 FLUSH_S = 0.02  # receipts of one moment share a transaction
 
 
@@ -43,6 +43,7 @@ class ReceiptStore:
         self._writing: dict[Key, Outgoing] = {}
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
+        self._pruned_at = 0.0  # Unix seconds
 
     @classmethod
     def open(cls, path: Path, thread: DiskThread) -> "ReceiptStore":
@@ -70,19 +71,7 @@ class ReceiptStore:
 
     async def run(self) -> None:
         """Write behind until cancelled; the last states are written then."""
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                try:
-                    await self._flush()
-                except Overloaded as exc:  # a full disk: what is not written is kept, and tried again
-                    log.warning("receipts were not written reason=%s", exc)
-                    self._wake.set()
-                    await asyncio.sleep(RETRY_S)
-                await asyncio.sleep(FLUSH_S)
-        finally:
-            await self._flush()
+        await write_behind(self._wake, self._flush, "the receipts", FLUSH_S)
 
     async def _flush(self) -> None:
         if not self._dirty:
@@ -103,8 +92,15 @@ class ReceiptStore:
         self._db.close()
 
     def _save(self, rows: Sequence[tuple[object, ...]]) -> None:
+        now = time.time()
         with transaction(self._db) as db:
             db.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)", rows)
+            if now - self._pruned_at > PRUNE_S:
+                db.execute(
+                    "DELETE FROM sent WHERE accepted_at < ? AND expires_at < ?",
+                    (now - REMEMBERED_S, now - REMEMBERED_S),
+                )
+                self._pruned_at = now
 
     def _load(self) -> list[Outgoing]:
         query = (

@@ -78,6 +78,9 @@ class Roster:
     def __len__(self) -> int:
         return len(self._records)
 
+    def __contains__(self, agent: object) -> bool:
+        return agent in self._records
+
     def get(self, agent: AgentId) -> AgentRecord:
         """One agent by id. Raises NotFound."""
         try:

@@ -12,15 +12,14 @@ from pathlib import Path
 
 from hyperpi import strict_json
 from hyperpi.address import AgentId
-from hyperpi.database import DiskThread, open_database, transaction
-from hyperpi.errors import BadMessage, Overloaded
+from hyperpi.database import DiskThread, open_database, transaction, write_behind
+from hyperpi.errors import BadMessage
 from node.agents import Observer
 from node.roster import AgentRecord, Roster
 
 log = logging.getLogger(__name__)
 
 MIGRATIONS = ("CREATE TABLE agents (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",)
-RETRY_S = 2.0
 FLUSH_S = 0.5  # a busy agent changes many times a second; its latest state is enough
 
 
@@ -61,19 +60,7 @@ class RosterStore(Observer):
 
     async def run(self) -> None:
         """Write behind until cancelled; the last states are written then."""
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                try:
-                    await self._flush()
-                except Overloaded as exc:  # a full disk: what is not written is kept, and tried again
-                    log.warning("the roster was not written reason=%s", exc)
-                    self._wake.set()
-                    await asyncio.sleep(RETRY_S)
-                await asyncio.sleep(FLUSH_S)
-        finally:
-            await self._flush()
+        await write_behind(self._wake, self._flush, "the roster", FLUSH_S)
 
     async def _flush(self) -> None:
         assert self._roster is not None

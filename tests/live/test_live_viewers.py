@@ -368,6 +368,9 @@ async def test_the_nodes_own_ws_lists_its_agents_and_takes_prompts(system: Syste
         assert await near.code_of("agent.attach", agent="nobody") == -32004
         await near.send(b"\x00")
         assert (await near.until(lambda: near.complaints))[0]["code"] == -32600
+        await near.knows(agent.id, watchers=1)
+        await near.call("agent.detach", agent="homely")
+        await near.knows(agent.id, watchers=0)
 
 
 async def test_an_unknown_agents_address_says_so(system: System):

@@ -370,15 +370,6 @@ def test_rosters_outlive_a_restart_and_a_stale_one_never_replaces_a_newer(trust:
     again.close()
 
 
-def test_a_node_keeps_its_name_when_it_is_renamed_to_its_own_and_gets_a_suffix_otherwise(trust: World):
-    for number, name in enumerate(["den", "attic"]):
-        trust.store.add_node(
-            bytes([number]), lambda i, n: (b"", 0.0), new_id=f"n-{number}", name=name, now=trust.clock()
-        )
-    assert trust.store.rename_node("n-0", "den") == "den"
-    assert trust.store.rename_node("n-1", "den") == "den-2"
-
-
 async def test_the_disk_thread_refuses_what_it_cannot_hold(monkeypatch: pytest.MonkeyPatch):
     import asyncio
     import threading
