@@ -45,6 +45,7 @@ STEPS = [
     Step("format", [PYTHON, "-m", "ruff", "format", "--check", ".", "run"]),
     Step("generated wire code", [PYTHON, "scripts/gen_wire.py", "--check"]),
     Step("generated contract", [PYTHON, "scripts/gen_contract.py", "--check"]),
+    Step("disk vectors", [PYTHON, "scripts/gen_vectors.py", "--check"]),
     Step("vendored files", [PYTHON, "scripts/vendor_static.py", "--check"]),
     Step("front-end tests", ["scripts/check_js.sh", "--tests"], ("node",)),
     Step("front-end types", ["scripts/check_js.sh", "--types"], ("node", "npm")),

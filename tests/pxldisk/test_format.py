@@ -1,122 +1,20 @@
-"""docs/pxldisk-format.md, read by a program that knows only that page: zlib and struct, nothing of ours."""
+"""docs/pxldisk-format.md, read by a program that knows only that page, and disks kept as test vectors."""
 
-import struct
-import uuid
-import zlib
-from collections.abc import Iterator
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from disk_rig import ROW_PAYLOAD, small
+from plain_reader import journal_records, pixel_rows, read_disk, record_in, rows_in_commit, superblock_in
 
-RECORD_FIELDS = ("mark", "state", "version", "owner", "key", "part", "parts", "next", "here", "total", "seq")
-RECORD_FIELDS += ("at", "kind")
-SUPERBLOCK_FIELDS = ("magic", "version", "width", "height", "bank", "made", "checkpoint", "next_seq")
-SUPERBLOCK_FIELDS += ("disk", "own", "zones")
+from pxldisk import Disk, State
+from pxldisk.memory import Memory
+
+VECTORS = Path(__file__).with_name("vectors")
+NAMES = sorted(path.parent.name for path in VECTORS.glob("*/holds.json"))
 PAGE = Path(__file__).parents[2] / "docs" / "pxldisk-format.md"
-
-
-def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    assert png[:8] == b"\x89PNG\r\n\x1a\n"
-    at = 8
-    while at < len(png):
-        (length,) = struct.unpack_from(">I", png, at)
-        name, content = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
-        assert struct.unpack_from(">I", png, at + 8 + length)[0] == zlib.crc32(name + content)
-        yield name, content
-        at += 12 + length
-
-
-def pixel_rows(png: bytes) -> list[bytes]:
-    found = list(chunks(png))
-    assert [name for name, _ in found] == [b"IHDR"] + [b"IDAT"] * (len(found) - 2) + [b"IEND"]
-    width, height, *kind = struct.unpack(">IIBBBBB", found[0][1])
-    assert kind == [8, 2, 0, 0, 0]
-    stream = zlib.decompress(b"".join(content for name, content in found if name == b"IDAT"))
-    stride = 1 + 3 * width
-    assert len(stream) == height * stride
-    assert set(stream[::stride]) == {0}
-    return [stream[row * stride + 1 : (row + 1) * stride] for row in range(height)]
-
-
-def record_in(row: bytes) -> dict[str, Any] | None:
-    if not any(row):
-        return None
-    names = [
-        "mark",
-        "state",
-        "version",
-        "owner",
-        "key",
-        "part",
-        "parts",
-        "next",
-        "here",
-        "total",
-        "seq",
-        "at",
-        "kind",
-    ]
-    fields = dict(zip(names, struct.unpack_from(">BBBBBHHHHIQQ16s", row), strict=True))
-    end = 49 + fields["here"]
-    assert struct.unpack_from(">I", row, end)[0] == zlib.crc32(row[:end])
-    assert fields["mark"] == 0x50 and fields["version"] == 1
-    key_at = 49 + fields["owner"]
-    return fields | {
-        "state": {0xE0: "live", 0x40: "consumed"}[fields["state"]],
-        "owner": row[49:key_at].decode(),
-        "key": row[key_at : key_at + fields["key"]].decode(),
-        "body": row[key_at + fields["key"] : end],
-        "kind": fields["kind"].rstrip(b"\x00").decode(),
-    }
-
-
-def superblock_in(row: bytes) -> dict[str, Any]:
-    names = [
-        "magic",
-        "version",
-        "width",
-        "height",
-        "bank",
-        "made",
-        "checkpoint",
-        "next_seq",
-        "disk",
-        "own",
-        "zones",
-    ]
-    fields = dict(zip(names, struct.unpack_from(">4sHHHHQQQ16s16sB", row), strict=True))
-    zones, at = {}, 69
-    for _ in range(fields["zones"]):
-        first, last, name, owner = struct.unpack_from(">HHBB", row, at)
-        zones[row[at + 6 : at + 6 + name].decode()] = (first, last)
-        at += 6 + name + owner
-    assert struct.unpack_from(">I", row, at)[0] == zlib.crc32(row[:at])
-    return fields | {"zones": zones, "disk": uuid.UUID(bytes=fields["disk"])}
-
-
-def journal_records(log: bytes) -> Iterator[tuple[int, int, bytes]]:
-    magic, number, _, _, _, _, salt, _ = struct.unpack_from(">8sQQQHHI16s", log)
-    assert magic == b"PXLOG\r\n\x01" and number >= 1
-    assert struct.unpack_from(">I", log, 56)[0] == zlib.crc32(log[:56])
-    at = 60
-    while log[at : at + 4] == b"PXR1":
-        _, kind, length, number, _ = struct.unpack_from(">4sBIQQ", log, at)
-        head, body = log[at : at + 25], log[at + 29 : at + 29 + length]
-        assert struct.unpack_from(">I", log, at + 25)[0] == zlib.crc32(head + body, salt)
-        yield kind, number, body
-        at += 29 + length
-    assert not any(log[at:])
-
-
-def rows_in_commit(body: bytes) -> Iterator[tuple[int, int, bytes]]:
-    (count,) = struct.unpack_from(">I", body)
-    at = 4
-    for _ in range(count):
-        bank, row, length = struct.unpack_from(">HHH", body, at)
-        yield bank, row, body[at + 6 : at + 6 + length]
-        at += 6 + length
-    assert at == len(body)
 
 
 async def test_a_reader_that_knows_only_the_page_reads_picture_and_journal(folder: Path) -> None:
@@ -130,7 +28,11 @@ async def test_a_reader_that_knows_only_the_page_reads_picture_and_journal(folde
         block = superblock_in(row)
         assert (block["magic"], block["version"], block["bank"]) == (b"PXLD", 1, 8)
         assert (block["width"], block["height"], block["checkpoint"], block["next_seq"]) == (48, 10, 3, 3)
-        assert block["zones"] == {"system": (0, 2), "in": (3, 7), "out": (8, 9)}
+        assert block["zones"] == {
+            "system": (0, 2, None),
+            "in": (3, 7, None),
+            "out": (8, 9, None),
+        }
     found = [record_in(row) for row in rows[2:]]
     assert found[0] is None and found[1] and found[2]
     assert (found[1]["state"], found[1]["kind"], found[1]["key"], found[1]["body"]) == (
@@ -160,3 +62,58 @@ def test_the_page_names_every_structure_this_reader_used() -> None:
     page = PAGE.read_text()
     for layout in (">BBBBBHHHHIQQ16s", ">4sHHHHQQQ16s16sB", ">HHBB", ">8sQQQHHI16s", ">4sBIQQ", ">HHH"):
         assert f"`{layout}`" in page, f"{layout} is not described"
+
+
+def holds(name: str) -> dict[str, Any]:
+    """What a test vector holds, by the JSON beside it."""
+    expected: dict[str, Any] = json.loads((VECTORS / name / "holds.json").read_text("utf-8"))
+    return {field: value for field, value in expected.items() if field != "about"}
+
+
+def shown(disk: Disk, memory: Memory) -> dict[str, Any]:
+    """The same, of a disk that the library has open."""
+    stats = disk.stats()
+    records = []
+    for bank in memory.pictures:
+        heads = {id(entry): entry for entry in memory._occupants[bank] if entry is not None}
+        for entry in heads.values():
+            record = disk.read(entry.ref)
+            fields = {"seq": record.ref.seq, "state": str(record.state), "kind": record.kind}
+            fields |= {"owner": record.owner, "key": record.key, "at_us": round(record.at * 1e6)}
+            records.append(
+                {"bank": bank, "rows": list(entry.rows), **fields, "payload": record.payload.hex()}
+            )
+    return {
+        "disk": str(memory.superblocks[8].disk_id),
+        "width": stats.width,
+        "height": stats.height,
+        "zones": {name: [zone.first, zone.last, zone.owner] for name, zone in disk.zones.items()},
+        "banks": list(stats.banks),
+        "commits": stats.commits,
+        "next_seq": stats.next_seq,
+        "keys": {key: [ref.bank, ref.row, ref.seq] for key, ref in memory.keys.items()},
+        "records": sorted(records, key=lambda record: int(record["seq"])),
+        "damaged": [[damage.bank, damage.row] for damage in stats.damage],
+    }
+
+
+def test_there_are_vectors_of_every_kind_of_disk() -> None:
+    assert {"one-row", "chained", "two-banks", "owned-zones", "damaged", "power-cut"} <= set(NAMES)
+    records = [record for name in NAMES for record in holds(name)["records"]]
+    assert {record["state"] for record in records} == {State.LIVE, State.CONSUMED}
+    assert max(len(record["rows"]) for record in records) >= 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_vector_reads_as_its_json_says_by_the_page_alone(name: str) -> None:
+    assert read_disk(VECTORS / name) == holds(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_vector_opens_as_its_json_says(name: str, quick: Path) -> None:
+    folder = quick / name
+    shutil.copytree(VECTORS / name, folder)
+    for _ in range(2):  # the second time there is nothing to recover
+        async with Disk.open(folder) as disk:
+            assert shown(disk, disk._memory) == holds(name)
+    assert read_disk(folder) == holds(name)
