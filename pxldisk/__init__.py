@@ -8,6 +8,7 @@
 The format and its promises: docs/pxldisk-format.md.
 """
 
+from .copying import Copy
 from .disk import Disk
 from .errors import (
     Corrupt,
@@ -18,6 +19,7 @@ from .errors import (
     Locked,
     NoSpace,
     NotInLog,
+    NotNext,
     PxlDiskError,
     RowTooLarge,
     StaleRef,
@@ -30,6 +32,7 @@ from .errors import (
 from .history import Moment, Step
 from .repairs import Repaired, repair
 from .rows import State
+from .shipping import Feed, Piece, Place
 from .superblock import FIRST_BANK
 from .values import (
     Append,
@@ -62,6 +65,10 @@ __all__ = [
     "Zone",
     "DEFAULT_ZONES",
     "FIRST_BANK",
+    "Copy",
+    "Feed",
+    "Piece",
+    "Place",
     "Moment",
     "Step",
     "Problem",
@@ -77,6 +84,7 @@ __all__ = [
     "Locked",
     "NoSpace",
     "NotInLog",
+    "NotNext",
     "RowTooLarge",
     "StaleRef",
     "UnknownZone",

@@ -268,6 +268,21 @@ class Disk:
         """The zones, in row order."""
         return self._memory.zones
 
+    @property
+    def id(self) -> uuid.UUID:
+        """The same in all banks and in the log; another disk has another."""
+        return self._store.disk_id
+
+    @property
+    def commits(self) -> int:
+        """Number of the last durable commit."""
+        return self._commits
+
+    @property
+    def log_bytes(self) -> int:
+        """Where the journal segment that is being written ends."""
+        return self._log_bytes
+
     # -- closing -------------------------------------------------------------------------------
 
     async def close(self) -> None:

@@ -173,6 +173,13 @@ class NotInLog(PxlDiskError):
         self.earliest = earliest
 
 
+class NotNext(PxlDiskError):
+    """A piece of a log does not follow what the copy holds. Neither helps: go on from the copy's place."""
+
+    def __init__(self, folder: Path, why: str) -> None:
+        super().__init__(f"{folder}: {why}", file=folder)
+
+
 class Unrepairable(PxlDiskError):
     """Neither log nor snapshot holds what is missing. `lost`: what that is."""
 

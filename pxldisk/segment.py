@@ -31,6 +31,7 @@ _U32: Final = struct.Struct(">I")
 HEADER_BYTES: Final = _HEADER.size + _U32.size
 _RECORD: Final = struct.Struct(">4sBIQQ")
 _RECORD_BYTES: Final = _RECORD.size + 4
+RECORD_HEAD_BYTES: Final = _RECORD_BYTES  # enough to know how long a record is
 _ROW: Final = struct.Struct(">HHH")
 _COUNT: Final = struct.Struct(">I")
 _CHECKPOINT: Final = struct.Struct(">QI")
@@ -140,6 +141,32 @@ def parse(content: bytes, path: Path) -> Segment:
     if torn and (again := _next_good(content, header.salt, end)) is not None:
         raise Corrupt(path, None, end, f"a damaged record; a good one follows at byte {again}")
     return Segment(path, header, checkpoint, tuple(commits), end, torn)
+
+
+def parse_commits(content: bytes, salt: int, after: int, path: Path) -> tuple[Commit, ...]:
+    """Read bytes that hold nothing but commits, of which `after` + 1 is the first. Raises Corrupt."""
+    commits: list[Commit] = []
+    read = 0
+    try:
+        for kind, number, at_us, start, end in _records(content, salt, 0):
+            following = after + 1 + len(commits)
+            if kind != COMMIT or number != following:
+                raise Corrupt(path, None, None, f"record {number} stands where {following} belongs")
+            commits.append(Commit(number, at_us, _parse_images(content, start)))
+            read = end
+    except struct.error as fault:
+        raise Corrupt(path, None, None, f"a commit's content is not in order ({fault})") from None
+    if read != len(content):
+        raise Corrupt(path, None, None, f"what follows commit {after + len(commits)} is damaged")
+    return tuple(commits)
+
+
+def record_size(content: bytes, at: int = 0) -> tuple[int, int] | None:
+    """Commit number and bytes of the record whose head stands at `at`, unchecked; None: there is none."""
+    if content[at : at + 4] != MARK or at + _RECORD_BYTES > len(content):
+        return None
+    _, _, length, number, _ = _RECORD.unpack_from(content, at)
+    return number, _RECORD_BYTES + length
 
 
 def salvage(content: bytes, path: Path) -> tuple[Segment, tuple[Commit, ...]]:
