@@ -29,6 +29,14 @@ OPEN_S = 10.0
 RETRY_S = (0.1, 2.0)  # first and longest wait before a stream is opened again
 MIRROR_BYTES = 10 << 20  # above the 8 MiB at which a slow viewer is closed
 
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),  # a whole roster may be larger than gRPC's 4 MiB
+    # On one machine a dial costs nothing, and grpc's own pause grows to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
 Notify = Callable[[str, str, bytes], None]  # topic, method, encoded params
 
 
@@ -45,11 +53,11 @@ class ConsoleClient:
 
     def __init__(self, target: str) -> None:
         self.view = MeshView()
-        self.connected = asyncio.Event()
+        self.connected, self.disconnected = asyncio.Event(), asyncio.Event()  # one of them is set
+        self.disconnected.set()
         self.on_notice: list[Notify] = []
-        # A Unix socket in a private folder, never a port; a whole roster may be larger than gRPC's 4 MiB.
-        whole = ("grpc.max_receive_message_length", -1)
-        self._channel = grpc.aio.insecure_channel(target, options=[whole])
+        # A Unix socket in a private folder, never a port.
+        self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
         self._stub = console_pb2_grpc.ConsoleStub(self._channel)
         self._feeds: dict[str, Mirror] = {}
 
@@ -67,6 +75,7 @@ class ConsoleClient:
                 except Exception:  # a boundary: one bad message must not freeze every page for ever
                     log.exception("the console stream could not be read")
                 self.connected.clear()
+                self.disconnected.set()
                 await asyncio.sleep(next(waits))
         finally:
             for feed in list(self._feeds.values()):
@@ -84,6 +93,7 @@ class ConsoleClient:
             for notify in self.on_notice:
                 notify(notice.topic, notice.method, notice.params_json)
         self.connected.set()
+        self.disconnected.clear()
 
     async def mesh(self, caller: Caller) -> bytes:
         """See viewer.Backend: from the mirror, which is what `mesh.changed` goes on from."""
@@ -102,6 +112,11 @@ class ConsoleClient:
             raise convert.error_from_wire(reply.error)
         result: bytes = reply.result_json
         return result
+
+    async def serves(self, url: str | None = None) -> str:
+        """Tell the hypivisor where browsers find us, for login links; the tag of its mesh."""
+        answer = await self.call("front_end.serves", {"url": url}, INTERNAL)
+        return str(msgspec.json.decode(answer)["mesh_tag"])
 
     async def feed(self, agent: str, cursor: Cursor | None) -> "Mirror":
         """See viewer.Backend."""

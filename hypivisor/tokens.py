@@ -20,6 +20,7 @@ from hypivisor.attempts import AttemptLimiter
 from hypivisor.store import Store, TokenRow
 
 NODE = "node"
+PRE_SHARED = "pre-shared"  # in place of an id: HYPI_TOKEN
 TOKEN_TTL_S = 900.0
 MAX_TTL_S = 366 * 86400.0
 MAX_USES = 10_000
@@ -133,6 +134,16 @@ class Tokens:
     def revoke(self, token_id: str) -> list[str]:
         """End a token and the browser sessions opened with it; their ids. Raises NotFound."""
         return self._store.revoke_token(token_id, self._clock())
+
+    def holds(self, token_id: str) -> bool:
+        """Whether whoever came with a token may stay; its uses were counted when they came."""
+        if token_id == PRE_SHARED:
+            return self._pre_shared is not None
+        now = self._clock()
+        return any(
+            row.id == token_id and row.revoked_at is None and row.expires_at > now
+            for row in self._store.tokens()
+        )
 
     def authenticate(self, text: str, address: str | None) -> Credential:
         """Who comes with this token; takes one of its uses. Raises Unauthenticated, TooManyAttempts.

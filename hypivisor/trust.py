@@ -19,7 +19,7 @@ from hyperpi.address import NodeId
 from hyperpi.clock import rfc3339
 from hyperpi.contract import Json
 from hyperpi.database import DiskThread
-from hyperpi.errors import BadRequest, Conflict, HyperPiError, NotForThisRole, Overloaded
+from hyperpi.errors import BadRequest, Conflict, HyperPiError, NotForThisRole, NothingThere, Overloaded
 from hyperpi.roles import ADMIN, Caller
 from hypivisor.attempts import AttemptLimiter
 from hypivisor.audit import Audit
@@ -28,7 +28,7 @@ from hypivisor.enroll_service import Enroller
 from hypivisor.registry import Registry
 from hypivisor.sessions import NewSession, Sessions
 from hypivisor.store import Mesh, Store
-from hypivisor.tokens import NODE, Tokens
+from hypivisor.tokens import NODE, PRE_SHARED, Tokens
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +40,22 @@ Handler = Callable[[Json, Caller], Awaitable[Any]]
 class Trust:
     """The gate of one mesh."""
 
-    # For front ends alone: they prove their viewers with these. Not part of the contract.
+    # For front ends alone: they say where they are and prove their viewers. Not part of the contract.
     INTERNAL: ClassVar[frozenset[str]] = frozenset(
-        {"auth.login", "auth.session", "auth.bearer", "auth.keep", "auth.logout"}
+        {"auth.login", "auth.session", "auth.bearer", "auth.keep", "auth.logout", "front_end.serves"}
     )
 
     def __init__(
-        self, store: Store, tokens: Tokens, sessions: Sessions, audit: Audit, thread: DiskThread
+        self,
+        store: Store,
+        tokens: Tokens,
+        sessions: Sessions,
+        audit: Audit,
+        thread: DiskThread,
+        mesh_tag: str,
     ) -> None:
+        self.mesh_tag = mesh_tag  # names cookies: cookies ignore ports, so meshes on one host must differ
+        self.front_end: str | None = None  # the address at which browsers find Pi-DE, of the newest one
         self._store = store
         self._tokens = tokens
         self._sessions = sessions
@@ -55,7 +63,6 @@ class Trust:
         self._thread = thread
         self._unsaved: set[NodeId] = set()
         self._save_soon = asyncio.Event()
-        self.login_url: Callable[[str], str] = lambda code: f"#login={code}"
         self.ended: Callable[[str], None] = lambda session: None
 
     # --- nodes -----------------------------------------------------------------------------------------
@@ -136,10 +143,13 @@ class Trust:
         made = await self._thread.call(self._tokens.create, NODE, ttl_s=60.0)
         return made.token
 
+    def _login_url(self, code: str) -> str:
+        return f"{self.front_end}/#login={code}"
+
     async def owner_login(self) -> str:
         """A login link for the owner, who is an admin."""
         code = await self._thread.call(self._sessions.create_code, ADMIN, name=getpass.getuser())
-        return self.login_url(code.code)
+        return self._login_url(code.code)
 
     # --- the audit trail -------------------------------------------------------------------------------
 
@@ -204,9 +214,11 @@ class Trust:
         role = params.get("role") or ADMIN
         if role == ADMIN and caller.role != ADMIN:
             raise NotForThisRole("only an admin makes a login link for an admin")
+        if self.front_end is None:
+            raise NothingThere("no Pi-DE runs for this mesh", hint="start one: `hyperpi pide run`")
         code = await self._thread.call(self._sessions.create_code, role, name=params.get("name"))
         await self.record(caller, "login.create", "done", {"role": role})
-        return {"url": self.login_url(code.code), "expires": rfc3339(code.expires_at)}
+        return {"url": self._login_url(code.code), "expires": rfc3339(code.expires_at)}
 
     async def _session_ls(self, _params: Json, _caller: Caller) -> Json:
         rows = await self._thread.call(self._sessions.ls)
@@ -254,7 +266,7 @@ class Trust:
     # --- front ends ------------------------------------------------------------------------------------
 
     async def internal(self, method: str, params: Json) -> Json:
-        """Check a viewer's credential for a front end. Raises Unauthenticated, TooManyAttempts."""
+        """What a front end asks for itself. Raises Unauthenticated, TooManyAttempts."""
         match method:
             case "auth.login":
                 return await self._login(params)
@@ -265,9 +277,13 @@ class Trust:
                 found = await self._thread.call(
                     self._tokens.authenticate, params["token"], params.get("address")
                 )
-                return {"name": found.name, "role": found.role, "credential": found.token_id or "pre-shared"}
+                return {"name": found.name, "role": found.role, "credential": found.token_id or PRE_SHARED}
             case "auth.keep":
-                return {"holds": await self._thread.call(self._sessions.keep, params["credential"])}
+                holds = self._sessions.keep if params["session"] else self._tokens.holds
+                return {"holds": await self._thread.call(holds, params["credential"])}
+            case "front_end.serves":
+                self.front_end = params.get("url") or self.front_end
+                return {"mesh_tag": self.mesh_tag}
             case "auth.logout":
                 ended = await self._thread.call(self._sessions.logout, params["cookie"])
                 if ended is not None:
@@ -325,5 +341,5 @@ def open_gate(folder: Path, mesh_name: str | None, pre_shared_token: str | None)
         fingerprint = tls.fingerprint(ca.certificate_pem)
         tokens = Tokens(store, fingerprint, time.time, limiter, pre_shared=pre_shared_token)
         sessions = Sessions(store, tokens, time.time, limiter)
-        trust = Trust(store, tokens, sessions, audit, thread)
+        trust = Trust(store, tokens, sessions, audit, thread, tls.base32(fingerprint)[:8].lower())
         yield Gate(ca, mesh, Enroller(store, ca, audit, time.time), trust, thread)

@@ -56,7 +56,7 @@ class PideConfig:
     host: str = "127.0.0.1"
     port: int = 31415
     public_url: str | None = None
-    mesh_tag: str = "mesh"  # names the cookie: cookies ignore ports, so meshes on one host must differ
+    mesh_tag: str = "mesh"  # names the cookie, as the hypivisor says
     names: tuple[str, ...] = ()  # addresses of this machine, when it listens on all
     certificate: tuple[Path, Path] | None = None  # certificate and key files: TLS
 

@@ -158,10 +158,9 @@ class Gatekeeper:
             await self._client.call("auth.logout", {"cookie": cookie}, GATE)
 
     async def still_holds(self, guest: Guest) -> bool:
-        """Whether a session is still good; an open page counts as using it."""
-        if not guest.by_cookie:
-            return True
-        answer = await self._client.call("auth.keep", {"credential": guest.credential}, GATE)
+        """Whether a session or token is still good; an open page counts as using its session."""
+        asked = {"credential": guest.credential, "session": guest.by_cookie}
+        answer = await self._client.call("auth.keep", asked, GATE)
         return bool(msgspec.json.decode(answer)["holds"])
 
     async def _ask(self, method: str, params: contract.Json) -> Verified:

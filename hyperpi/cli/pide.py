@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,10 @@ from hyperpi.cli.options import environment, examples
 from hyperpi.cli.processes import home_option, run_until_signal, set_up_logging
 from hyperpi.cli.up import LOOPBACK, pide_options
 from hyperpi.config import Environment
-from hyperpi.errors import BadRequest, NothingThere, RefusedByPolicy
+from hyperpi.errors import BadRequest, HyperPiError, NothingThere, RefusedByPolicy
+
+if TYPE_CHECKING:
+    from hyperpi.console_client import ConsoleClient
 
 CONNECT_S = 10.0
 
@@ -60,11 +63,29 @@ async def _serve(known: Environment, target: str, flags: dict[str, Any], stop: a
             await asyncio.wait_for(client.connected.wait(), CONNECT_S)
         except TimeoutError:
             raise NothingThere(f"no hypivisor answers at {target}", hint="hyperpi hypivisor run") from None
-        config = app.PideConfig(flags["host"], flags["port"], flags["public_url"], mesh_tag=client.view.mesh)
+        tag = await client.serves()
+        config = app.PideConfig(flags["host"], flags["port"], flags["public_url"], mesh_tag=tag)
         async with app.running(config, client) as pide:
-            click.echo(f"Pi-DE at {pide.site.url}; log in with `hyperpi login`")
-            await stop.wait()
+            telling = asyncio.create_task(_tell_where(client, pide.site.url), name="tell-where")
+            try:
+                click.echo(f"Pi-DE at {pide.site.url}; log in with `hyperpi login`")
+                await stop.wait()
+            finally:
+                await _cancel(telling)
     finally:
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        await _cancel(following)
+
+
+async def _tell_where(client: "ConsoleClient", url: str) -> None:
+    """Every hypivisor that we find, the restarted one too, hands out login links to us."""
+    while True:
+        await client.connected.wait()
+        with contextlib.suppress(HyperPiError):  # it has gone again
+            await client.serves(url)
+        await client.disconnected.wait()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

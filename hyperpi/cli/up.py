@@ -148,12 +148,12 @@ async def pide_of(hypivisor: "Hypivisor", options: UpOptions) -> AsyncIterator["
         host=options.host,
         port=options.port,
         public_url=options.public_url,
-        mesh_tag=hypivisor.fingerprint[:8].lower(),
+        mesh_tag=hypivisor.gate.trust.mesh_tag,
         names=names,
         certificate=certificate,
     )
     async with pide_app.running(config, hypivisor.client) as pide:
-        hypivisor.gate.trust.login_url = lambda code: f"{pide.site.url}/#login={code}"
+        hypivisor.gate.trust.front_end = pide.site.url
         yield pide
 
 

@@ -318,6 +318,19 @@ def test_the_store_itself_never_gives_a_use_that_is_not_there(trust: World):
         trust.store.use_token(made.id, lambda row: row, trust.clock())
 
 
+def test_whoever_came_with_a_token_may_stay_until_it_ends_though_its_uses_are_spent(trust: World):
+    made = trust.tokens.create("viewer", uses=1, ttl_s=60)
+    assert trust.tokens.authenticate(made.token, None).token_id == made.id
+    assert trust.tokens.holds(made.id)
+    trust.clock.now += 61
+    assert not trust.tokens.holds(made.id)
+
+    other = trust.tokens.create("viewer", ttl_s=60)
+    trust.tokens.revoke(other.id)
+    assert not trust.tokens.holds(other.id)
+    assert not trust.tokens.holds("nobody's")
+
+
 def test_a_store_that_others_could_read_is_closed_to_them(tmp_path: Path):
     (tmp_path / "store.db").touch(mode=0o644)
     (tmp_path / "store.db").chmod(0o644)
