@@ -99,6 +99,7 @@ class Environment:
     hypivisor: str | None = None  # address of a Pi-DE to talk to, HOST:PORT or URL
     token: str | None = None  # pre-shared operator token
     log_level: str = "warning"
+    mdns: bool = True  # false: neither announce nor browse, as with --no-mdns on every verb
     settings: Mapping[str, Any] | None = None  # config.toml, whole
 
     def defaults(self) -> dict[str, Any]:
@@ -119,11 +120,15 @@ def read_environment(home: str | None = None) -> Environment:
         pass
     except (OSError, ValueError) as exc:
         raise BadConfig(f"{file}: {exc}", hint="mend or remove the file") from None
+    mdns = settings.get("mdns", True)
+    if not isinstance(mdns, bool):
+        raise BadConfig(f"{file}: mdns is {mdns!r}", hint="mdns = false, or leave it out")
     return Environment(
         home=Home(path),
         hypivisor=os.environ.get("HYPIVISOR") or settings.get("hypivisor"),
         token=os.environ.get("HYPI_TOKEN") or None,
         log_level=os.environ.get("HYPERPI_LOG") or str(settings.get("log", "warning")),
+        mdns=mdns,
         settings=settings,
     )
 

@@ -122,6 +122,14 @@ class Node(Shape):
     code: str | None = None  # pending: the six digits that its person sees too
 
 
+class Nearby(Shape):
+    """A machine on this network that says it runs a node and is in no mesh. Anybody may say anything."""
+
+    name: str
+    addresses: list[str]
+    version: str
+
+
 class Tool(Shape):
     """One tool that an agent may call."""
 

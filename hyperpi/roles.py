@@ -32,6 +32,7 @@ METHOD_ROLES: dict[str, str] = {
     "node.deny": ADMIN,
     "node.revoke": ADMIN,
     "node.join_address": ADMIN,
+    "node.nearby": ADMIN,
     "token.create": ADMIN,
     "token.ls": ADMIN,
     "token.revoke": ADMIN,

@@ -15,6 +15,7 @@ import grpc
 
 from hyperpi import contract, discovery, runfile, tls
 from hyperpi.address import NodeId, new_id
+from hyperpi.candidates import NODE_TYPE
 from hyperpi.clock import rfc3339
 from hyperpi.config import Home
 from hyperpi.console_client import ConsoleClient
@@ -30,6 +31,7 @@ from hypivisor.enroll_service import EnrolmentService, Reachable, enrol_server
 from hypivisor.joins import Pending, PendingJoins
 from hypivisor.link_service import LinkService
 from hypivisor.methods import Methods
+from hypivisor.neighbours import announcement, unjoined
 from hypivisor.registry import LIMITS, Registry
 from hypivisor.trust import Gate, open_gate
 
@@ -75,6 +77,7 @@ class Hypivisor:
     console: Path
     control: Path
     client: ConsoleClient
+    neighbourhood: discovery.Neighbourhood
 
     @property
     def ca_path(self) -> Path:
@@ -115,7 +118,7 @@ async def running(config: HypivisorConfig) -> AsyncIterator[Hypivisor]:
                 tasks.create_task(_serve_control(hypivisor), name="control-socket"),
             ]
             if config.mdns:
-                parts.append(tasks.create_task(_announce(hypivisor), name="announce"))
+                parts.append(tasks.create_task(_discovery(hypivisor), name="discovery"))
             await asyncio.wait_for(hypivisor.client.connected.wait(), CONSOLE_S)
             log.info("hypivisor running mesh=%s grpc=%d", gate.mesh.name, hypivisor.grpc_port)
             try:
@@ -147,25 +150,42 @@ async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack:
         credentials = tls.server_credentials(identity, client_certificates=True)
         grpc_port = link_server.add_secure_port(f"{config.node_host}:{config.grpc_port}", credentials)
 
-    reachable = Reachable(grpc_port, tuple(discovery.own_addresses()))
+    def reachable() -> Reachable:
+        return Reachable(grpc_port, tuple(discovery.own_addresses()))  # which may change while we run
+
     joins = PendingJoins(
         gate.ca.fingerprint,
         time.monotonic,
         changed=lambda: registry.show_pending(_waiting(joins.ls())),
     )
     enrolment = EnrolmentService(
-        gate.enroller, gate.ca, lambda: gate.mesh, gate.thread, lambda: reachable, joins=joins
+        gate.enroller, gate.ca, lambda: gate.mesh, gate.thread, reachable, joins=joins
     )
     with _port_conflict(config.enrol_port, "--enrol-port"):
         enrolling, ports = enrol_server(enrolment, identity, [f"{config.node_host}:{config.enrol_port}"])
     fingerprint = tls.base32(tls.fingerprint(gate.ca.certificate_pem))
-    join_address = {
-        "addresses": [f"{address}:{ports[0]}" for address in reachable.addresses],
-        "enrol_port": ports[0],
-        "fingerprint": fingerprint,
-    }
 
-    links.methods = Methods(links, gate.trust, home, lambda: join_address, joins)
+    def join_address() -> Json:
+        return {
+            "addresses": [f"{address}:{ports[0]}" for address in reachable().addresses],
+            "enrol_port": ports[0],
+            "fingerprint": fingerprint,
+        }
+
+    neighbourhood = discovery.Neighbourhood(
+        NODE_TYPE,
+        lambda: notice(mesh_pb2.Notice(topic="all", method="nearby.changed", params_json=b"{}")),
+    )
+
+    def nearby() -> Json:
+        waiting = [machine.machine for machine in joins.ls()]
+        return {
+            "candidates": unjoined(neighbourhood.heard, waiting),
+            "more": neighbourhood.heard.more,
+            "listening": config.mdns,
+        }
+
+    links.methods = Methods(links, gate.trust, home, join_address=join_address, nearby=nearby, joins=joins)
     console = ConsoleService(links, links.methods)
     consoles.append(console)
 
@@ -192,10 +212,11 @@ async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack:
         fingerprint=fingerprint,
         grpc_port=grpc_port,
         enrol_port=ports[0],
-        addresses=reachable.addresses,
+        addresses=reachable().addresses,
         console=console_path,
         control=sockets / "hypivisor.sock",
         client=ConsoleClient(f"unix:{console_path}"),
+        neighbourhood=neighbourhood,
     )
 
 
@@ -235,11 +256,13 @@ async def _serve_control(hypivisor: Hypivisor) -> None:
     await control.serve(hypivisor.control)
 
 
-async def _announce(hypivisor: Hypivisor) -> None:
-    properties = {"grpc": str(hypivisor.grpc_port), "fp": hypivisor.fingerprint[:16]}
-    await discovery.announce(
-        discovery.HYPIVISOR_TYPE, hypivisor.gate.mesh.name, hypivisor.enrol_port, properties
+async def _discovery(hypivisor: Hypivisor) -> None:
+    hypivisor.neighbourhood.say(
+        announcement(
+            hypivisor.gate.mesh.name, hypivisor.fingerprint, hypivisor.grpc_port, hypivisor.enrol_port
+        )
     )
+    await hypivisor.neighbourhood.run()
 
 
 def _home_node(config: HypivisorConfig) -> Callable[[], NodeId | None]:

@@ -51,13 +51,16 @@ class Methods:
         links: LinkService,
         trust: Trust,
         home: Callable[[], NodeId | None],
+        *,
         join_address: Callable[[], Json],
+        nearby: Callable[[], Json],
         joins: PendingJoins,
     ) -> None:
         self._links = links
         self._trust = trust
         self._home = home
         self._join_address = join_address
+        self._nearby = nearby
         self._joins = joins
         self._own: dict[str, Handler] = {
             "agent.show": self._agent_show,
@@ -65,6 +68,7 @@ class Methods:
             "node.deny": self._node_deny,
             "node.revoke": self._node_revoke,
             "node.join_address": self._node_join_address,
+            "node.nearby": self._node_nearby,
             "scroll.send": self._scroll_send,
             "scroll.list": self._scroll_list,
             "scroll.get": self._scroll_get,
@@ -137,6 +141,9 @@ class Methods:
 
     async def _node_join_address(self, _params: Json, _caller: Caller) -> Json:
         return self._join_address()
+
+    async def _node_nearby(self, _params: Json, _caller: Caller) -> Json:
+        return self._nearby()
 
     async def _node_approve(self, params: Json, caller: Caller) -> Json:
         """An admin's half of a join without a token; the person at the machine confirms the other half."""

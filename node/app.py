@@ -16,8 +16,9 @@ from pathlib import Path
 import msgspec
 from watchfiles import awatch
 
-from hyperpi import __version__, contract, discovery, runfile, strict_json, tls
+from hyperpi import __version__, contract, discovery, runfile, strict_json
 from hyperpi.address import AgentId, clean_name
+from hyperpi.candidates import HYPIVISOR_TYPE, MAX_CANDIDATES
 from hyperpi.clock import rfc3339
 from hyperpi.config import LOCAL_PORT, Home
 from hyperpi.contract import Json
@@ -35,6 +36,7 @@ from node.kinds.pi_session import SessionFiles
 from node.link import Link, Target
 from node.load import LoadMeter
 from node.local_endpoint import LocalEndpoint, local_token
+from node.neighbours import announcement, hypivisor_addresses
 from node.owner import OwnersBackend
 from node.policy import Policy, default_file, load_policy
 from node.prompts import Prompts
@@ -79,7 +81,9 @@ class Node:
         self.since = time.time()
         self.policy: Policy = load_policy(self.folder / "node.toml", config.user_home)
         self.membership = identity.load(self.folder / "identity")
-        self.heard_of: dict[str, None] = {}  # addresses of our hypivisor as told by mDNS, newest last
+        self.neighbourhood = discovery.Neighbourhood(HYPIVISOR_TYPE, self._neighbours_changed)
+        self._announced_now: set[str] = set()  # addresses of our hypivisor as mDNS tells them
+        self._heard_of: dict[str, None] = {}  # and as it ever told them, newest last
         known = self.membership
         name = known.node_name if known else clean_name(config.name or socket.gethostname(), "node")
         self.agents = Agents(
@@ -167,6 +171,7 @@ class Node:
         await self.keepers.recover()  # first: a keeper that dials is then known
         listening = await self.local.listen(self.config.local_port)
         self.backend.node_changed()
+        self._announce()
         for record in self.agents.roster:
             self.backend.agent_changed(record.id)
         try:
@@ -185,7 +190,7 @@ class Node:
                     "renewal": self._renew(),
                 }
                 if self.config.mdns:
-                    parts["discovery"] = self._browse()
+                    parts["discovery"] = self.neighbourhood.run()
                 for name, part in parts.items():
                     tasks.create_task(part, name=name)
                 self._write_run_json(sockets)
@@ -245,6 +250,7 @@ class Node:
             if old != node:
                 self.backend.view.put(gone=[old])
         self.backend.node_changed()
+        self._announce()
         self._tell_state()
 
     def _tell_state(self) -> None:
@@ -262,30 +268,30 @@ class Node:
         if member is None:
             return ()
         addresses: dict[str, None] = {}
-        for known in (*member.hypivisors, *reversed(self.heard_of)):
+        for known in (*member.hypivisors, *reversed(self._heard_of)):
             host, _, port = known.rpartition(":")
             with suppress(HyperPiError):  # a name that does not resolve now: the next attempt asks again
                 addresses.update(dict.fromkeys(await enroll.resolve(host.strip("[]"), int(port))))
         return [Target(address, member.identity) for address in addresses]
 
-    async def _browse(self) -> None:
-        """Hear of addresses of our own mesh's hypivisor; another mesh's is none of our business."""
-        try:
-            async for candidate in discovery.browse(discovery.HYPIVISOR_TYPE):
-                member = self.membership
-                if member is None:
-                    continue
-                fingerprint = tls.base32(tls.fingerprint(member.identity.ca_pem))
-                if candidate.properties.get("fp") != fingerprint[: len(candidate.properties.get("fp", "-"))]:
-                    continue
-                for address in candidate.addresses:
-                    self.heard_of[f"{address}:{candidate.properties.get('grpc', '31416')}"] = None
-                while len(self.heard_of) > discovery.MAX_CANDIDATES:
-                    del self.heard_of[next(iter(self.heard_of))]
-                if not self.link.up:
-                    self.link.retry_now()
-        except OSError as exc:
-            log.warning("mDNS is not possible here reason=%s", exc)
+    def _announce(self) -> None:
+        """Tell the network who we are now."""
+        self.neighbourhood.say(announcement(self.agents.node_name, self.membership))
+
+    def _neighbours_changed(self) -> None:
+        """A hypivisor of our mesh that has just been heard of is worth an attempt at once."""
+        before, self._announced_now = (
+            self._announced_now,
+            hypivisor_addresses(self.membership, self.neighbourhood.heard),
+        )
+        new = self._announced_now - before
+        for address in new:
+            self._heard_of.pop(address, None)
+            self._heard_of[address] = None
+        while len(self._heard_of) > MAX_CANDIDATES:
+            del self._heard_of[next(iter(self._heard_of))]
+        if new and not self.link.up:
+            self.link.retry_now()
 
     async def _watch_files(self) -> None:
         """Take up a changed policy, and a mesh joined or left, without a restart."""
@@ -322,6 +328,8 @@ class Node:
             return
         if self.membership is None:
             self.link.say_goodbye("leave")
+        self._announce()
+        self._neighbours_changed()
         self.link.retry_now()
 
     async def _renew(self) -> None:

@@ -59,6 +59,10 @@ VIEWER_METHODS = {
     "node.join_address": Row(
         "`{addresses, enrol_port, fingerprint}`: where machines enrol, and the mesh's fingerprint"
     ),
+    "node.nearby": Row(
+        "`{candidates: [Nearby], more, listening}`: machines heard of by mDNS that could join; `more` when "
+        "not all found room, `listening` false with `--no-mdns`; then `nearby.changed`"
+    ),
     "token.create": Row("`{id, token, role, expires}`; the token is shown this once"),
     "token.ls": Row("`{tokens: [{id, role, name, created, expires, uses_left, last_used, revoked}]}`"),
     "token.revoke": Row("`{}`"),
@@ -95,6 +99,7 @@ NOTICES = {
     "agent.events": "`{agent, epoch, events: [Event]}` of the agents that are attached",
     "agent.reset": "`{agent, epoch, reason}`: the conversation itself changed; attach again",
     "prompt.changed": "`{agent, id, receipt}`",
+    "nearby.changed": "`{}`: an admin who shows `node.nearby` asks again",
     "scroll.changed": "`{scroll_id, to, state, opcode?, reason?}`, one series per recipient",
 }
 

@@ -9,17 +9,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hyperpi import __version__, pi_install
 from hyperpi.cli.client import Client, Reach, connect, connect_local
 from hyperpi.cli.local import hypivisor_run, local_node, node_run
 from hyperpi.cli.words import Json, duration, one_line, rows_of, size
 from hyperpi.clock import from_rfc3339
-from hyperpi.config import ENROL_PORT, GRPC_PORT, PIDE_PORT, Home, owners_environment
+from hyperpi.config import (
+    ENROL_PORT,
+    GRPC_PORT,
+    PIDE_PORT,
+    Home,
+    owners_environment,
+    read_environment,
+)
 from hyperpi.errors import HyperPiError
+
+if TYPE_CHECKING:
+    from hyperpi.candidates import Candidate
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -28,6 +38,7 @@ LEAST_FREE_BYTES = 200 << 20  # a node keeps 64 MiB of log; below this a full di
 PI_S = 15.0  # for `pi --version`: a cold Node.js on a slow disk
 CONNECT_S = 2.0
 HEAR_S = 1.5  # mDNS answers within one
+MOST_NAMED = 5
 SKEW_S = 60.0  # certificates and scrolls tolerate more, people reading times do not
 
 
@@ -280,26 +291,35 @@ def _pi_socket(facts: Facts) -> Check:
 # --- the network ----------------------------------------------------------------------------------------
 
 
-def _mdns(_facts: Facts) -> Check:
+def _mdns(facts: Facts) -> Check:
     import asyncio
 
     from hyperpi import discovery
+    from hyperpi.candidates import HYPIVISOR_TYPE, NODE_TYPE, UNJOINED, Candidate
 
-    heard: dict[str, None] = {}
+    if not read_environment(str(facts.home.path)).mdns:
+        return _check(OK, "turned off in config.toml: machines are found by address alone")
 
-    async def listen() -> None:
-        async with asyncio.timeout(HEAR_S):
-            async for candidate in discovery.browse(discovery.HYPIVISOR_TYPE):
-                heard[one_line(candidate.name, 60)] = None
+    async def heard(kind: str) -> list[Candidate]:
+        return [candidate async for candidate in discovery.browse(kind, HEAR_S)]
+
+    async def listen() -> tuple[list[Candidate], list[Candidate]]:
+        return await heard(HYPIVISOR_TYPE), await heard(NODE_TYPE)
 
     try:
-        asyncio.run(listen())
-    except TimeoutError:
-        pass
+        hypivisors, nodes = asyncio.run(listen())
     except OSError as exc:
         fix = "give addresses by hand: `hyperpi node join HOST`"
         return _check(WARN, f"not possible on this network: {exc.strerror or exc}", fix)
-    return _check(OK, f"hypivisors heard: {', '.join(heard) or 'none'}")
+    alone = [one for one in nodes if one.properties.get("state") == UNJOINED]
+    found = f"hypivisors heard: {_named(hypivisors)}"
+    return _check(OK, found + (f"; machines in no mesh: {_named(alone)}" if alone else ""))
+
+
+def _named(candidates: "Iterable[Candidate]") -> str:
+    names = sorted({f"{one.name} ({one.addresses[0]})" for one in candidates})
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more if names else "none"
 
 
 def _clock(facts: Facts) -> Check:

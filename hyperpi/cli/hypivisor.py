@@ -36,7 +36,7 @@ async def _serve(known: Environment, flags: dict[str, Any], stop: asyncio.Event)
         grpc_port=flags["grpc_port"],
         enrol_port=flags["enrol_port"],
         mesh_name=flags["mesh_name"],
-        mdns=not flags["no_mdns"],
+        mdns=known.mdns and not flags["no_mdns"],
         home_node=not flags["no_node"],
         pre_shared_token=known.token,
     )

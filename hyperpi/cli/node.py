@@ -4,13 +4,16 @@ import time
 
 import click
 
+from hyperpi.cli.client import Client
 from hyperpi.cli.group import Lazy, LazyGroup
 from hyperpi.cli.local import node_run
 from hyperpi.cli.options import Verb, connected, examples, home, json_option
 from hyperpi.cli.output import Cell, note, print_fields, print_json, print_table, state_cell
 from hyperpi.cli.words import Json, ago, one_line, rows_of, size
-from hyperpi.errors import NotFound, NothingThere
+from hyperpi.errors import HyperPiError, NotFound, NothingThere
+from hyperpi.roles import ADMIN
 
+HINTS = 3  # machines that are named below the list
 _HERE, _MESH = "This machine", "The mesh"
 
 node = LazyGroup(
@@ -25,6 +28,7 @@ node = LazyGroup(
         "stop": Lazy("hyperpi.cli.node_lifecycle:stop", "End the node; agents stay", _HERE),
         "url": Lazy("hyperpi.cli.node:url", "The WebSocket of this machine's node", _HERE),
         "ls": Lazy("hyperpi.cli.node:ls", "List machines", _MESH),
+        "nearby": Lazy("hyperpi.cli.node:nearby", "Machines on this network that could join", _MESH),
         "show": Lazy("hyperpi.cli.node:show", "One machine and its agents", _MESH),
         "approve": Lazy("hyperpi.cli.node:approve", "Let a machine in that shows six digits", _MESH),
         "deny": Lazy("hyperpi.cli.node:deny", "Turn such a machine away", _MESH),
@@ -50,7 +54,9 @@ def ls(as_json: bool) -> None:
     With --json a list of Node.
     """
     with connected() as client:
-        nodes = rows_of(client.call("mesh.get"), "nodes")
+        mesh = client.call("mesh.get")
+        nodes = rows_of(mesh, "nodes")
+        seen = [] if as_json or mesh["me"]["role"] != ADMIN else _seen(client)
     nodes.sort(key=lambda row: (row.get("state") != "pending", str(row.get("name"))))
     if as_json:
         print_json(nodes)
@@ -61,6 +67,35 @@ def ls(as_json: bool) -> None:
     for row in nodes:
         if row.get("state") == "pending" and row.get("code"):
             note(f"{one_line(row.get('name'))} shows {row['code']}: `hyperpi node approve {row['code']}`")
+    for row in seen[:HINTS]:
+        note(f"seen on this network, not joined: {_where(row)}: run `hyperpi node join` there")
+    if len(seen) > HINTS:
+        note(f"and {len(seen) - HINTS} more: `hyperpi node nearby`")
+
+
+@click.command(cls=Verb, example="hyperpi node nearby")
+@json_option
+def nearby(as_json: bool) -> None:
+    """List machines on this network that say they run a node and are in no mesh.
+
+    Anybody on the network may say so: nothing here is trusted, and none joins by itself. With --json
+    {candidates, more, listening}.
+    """
+    with connected() as client:
+        told: Json = client.call("node.nearby")
+    if as_json:
+        print_json(told)
+        return
+    rows = rows_of(told, "candidates")
+    if rows:
+        print_table(("MACHINE", "ADDRESS", "VERSION"), [_nearby_row(row) for row in rows])
+        note("to let one in, run `hyperpi node join` there and compare the digits")
+    elif told.get("listening"):
+        note("no machine on this network says that it could join")
+    else:
+        note("this hypivisor does not listen: it was started with --no-mdns")
+    if told.get("more"):
+        note("there are more than are listed")
 
 
 @click.command(cls=Verb, example="hyperpi node show attic")
@@ -171,6 +206,28 @@ def _row(row: Json, now: float) -> list[Cell | str]:
         one_line(row.get("version") or "-"),
         one_line(row.get("platform") or "-", 40),
     ]
+
+
+def _nearby_row(row: Json) -> list[Cell | str]:
+    addresses = row.get("addresses") or []
+    return [
+        Cell(one_line(row.get("name")), "bold"),
+        ", ".join(one_line(address) for address in addresses),
+        one_line(row.get("version") or "-"),
+    ]
+
+
+def _where(row: Json) -> str:
+    addresses = row.get("addresses") or ["?"]
+    return f"{one_line(row.get('name'))} ({one_line(addresses[0])})"
+
+
+def _seen(client: Client) -> list[Json]:
+    """Machines that could join. The list of nodes is whole without them."""
+    try:
+        return rows_of(client.call("node.nearby"), "candidates")
+    except HyperPiError:
+        return []
 
 
 def _load(row: Json) -> str:

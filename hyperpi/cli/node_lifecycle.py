@@ -3,10 +3,12 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hyperpi import discovery, tls
+from hyperpi import tls
+from hyperpi.cli.finding import for_code, for_token, host_and_port
 from hyperpi.cli.options import environment, examples
 from hyperpi.cli.output import print_json
 from hyperpi.cli.processes import (
@@ -18,10 +20,11 @@ from hyperpi.cli.processes import (
     stop_node,
     wait_for_node,
 )
-from hyperpi.config import ENROL_PORT, LOCAL_PORT, Environment, owners_environment
-from hyperpi.errors import BadRequest, NothingThere
+from hyperpi.config import LOCAL_PORT, Environment, owners_environment
+from hyperpi.errors import BadRequest
 
-FIND_S = 5.0  # mDNS answers within one; a slow access point takes three
+if TYPE_CHECKING:
+    from node.identity import Membership
 
 
 @click.command(
@@ -43,7 +46,7 @@ def run(name: str | None, port: int, no_mdns: bool, log_file: bool) -> None:
     """
     known = environment()
     set_up_logging(known, known.home.make("logs") / "node.log" if log_file else None)
-    _serve(known, name, port, not no_mdns)
+    _serve(known, name, port, known.mdns and not no_mdns)
 
 
 def _serve(known: Environment, name: str | None, port: int, mdns: bool) -> None:
@@ -97,24 +100,39 @@ def join(
         raise click.UsageError("give --token or --token-file, not both")
     if token_file is not None:
         token = token_file.read_text("utf-8").strip()
-    from node import enroll
-
+    mdns = known.mdns and not no_mdns
+    if address is None and not mdns:
+        raise BadRequest("without mDNS an address is needed", hint="hyperpi node join HOST:PORT")
     folder = known.home.make("node", "identity")
-    if token is not None:
-        host, port = asyncio.run(_find(address, tls.parse_join_token(token), mdns=not no_mdns))
-        member = asyncio.run(enroll.join(folder, host, port, token, name))
-    else:
-        host, port = asyncio.run(_find(address, None, mdns=not no_mdns))
-        member = asyncio.run(enroll.join_by_code(folder, host, port, _confirm, name))
+    member = asyncio.run(_join(folder, address, token, name))
     joined = {"node": member.node_id, "name": member.node_name, "mesh": member.mesh_name}
     if foreground:
         _say(joined, as_json)
-        _serve(known, name, LOCAL_PORT, not no_mdns)
+        _serve(known, name, LOCAL_PORT, mdns)
         return
     if node_pid(known.home) is None:
         start_node(known.home, *(["--no-mdns"] if no_mdns else []))
     wait_for_node(known.home, linked=True)
     _say(joined, as_json)
+
+
+async def _join(folder: Path, address: str | None, token: str | None, name: str | None) -> "Membership":
+    """By the hypivisor that was named, else by the one that fits; with the token, or by comparing codes."""
+    from node import enroll
+
+    async def by_token(host: str, port: int) -> "Membership":
+        assert token is not None
+        return await enroll.join(folder, host, port, token, name)
+
+    async def by_code(host: str, port: int) -> "Membership":
+        return await enroll.join_by_code(folder, host, port, _confirm, name)
+
+    wanted = tls.parse_join_token(token) if token is not None else None
+    if address is not None:
+        return await (by_token if wanted else by_code)(*host_and_port(address))
+    if wanted is not None:
+        return await for_token(tls.base32(wanted.ca_fingerprint), by_token)
+    return await for_code(by_code)
 
 
 def _say(joined: dict[str, str], as_json: bool) -> None:
@@ -130,38 +148,6 @@ async def _confirm(code: str) -> bool:
     if not sys.stdin.isatty():
         raise BadRequest("joining without a token needs a person at a terminal", hint="use --token-file")
     return await asyncio.to_thread(click.confirm, "Does Pi-DE show the same code?", err=True)
-
-
-async def _find(address: str | None, token: tls.JoinToken | None, *, mdns: bool) -> tuple[str, int]:
-    """Host and enrol port: as given, or of the first hypivisor on this network that fits the token."""
-    if address is not None:
-        return _host_and_port(address)
-    if not mdns:
-        raise BadRequest("without mDNS an address is needed", hint="hyperpi node join HOST:PORT")
-    fingerprint = tls.base32(token.ca_fingerprint) if token else None
-    others = []
-    try:
-        async with asyncio.timeout(FIND_S):
-            async for candidate in discovery.browse(discovery.HYPIVISOR_TYPE):
-                said = candidate.properties.get("fp", "")
-                if candidate.addresses and (fingerprint is None or (said and fingerprint.startswith(said))):
-                    return candidate.addresses[0], candidate.port
-                others.append(candidate.name)
-    except (TimeoutError, OSError):
-        pass
-    found = f"; found {', '.join(others)}, but the token is for another mesh" if others else ""
-    raise NothingThere(
-        f"no hypivisor was found on this network{found}", hint="give its address: hyperpi node join HOST"
-    )
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    if not colon or address.endswith("]") or (host.count(":") > 0 and not host.startswith("[")):
-        return address.strip("[]"), ENROL_PORT
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise BadRequest(f"{port!r} is not a port", hint=f"HOST or HOST:PORT; the enrol port is {ENROL_PORT}")
-    return host.strip("[]"), int(port)
 
 
 @click.command(epilog=examples("hyperpi node leave"))

@@ -117,7 +117,7 @@ async def _serve(known: Environment, options: UpOptions, stop: asyncio.Event) ->
         grpc_port=options.grpc_port,
         enrol_port=options.enrol_port,
         mesh_name=options.mesh_name,
-        mdns=not options.no_mdns,
+        mdns=known.mdns and not options.no_mdns,
         home_node=not options.no_node,
         pre_shared_token=known.token,
     )

@@ -284,6 +284,31 @@ def test_a_machine_that_waits_is_listed_first_with_its_code(mesh: ControlSocket,
     assert run("node", "approve", "000000").code == 1
 
 
+HOSTILE_NAMES = ["ev\x1b[2Jil", "\u202egnp.exe", "a\nonline  root", "<b>x</b>\x9b31m"]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_machines_that_could_join_are_named_beside_the_list_and_steer_nothing(
+    mesh: ControlSocket, run: Run, name: str
+):
+    row = {"name": name, "addresses": ["10.0.0.7\x07"], "version": "\x1b]0;x\x07"}
+    mesh.mesh.answers["node.nearby"] = {"candidates": [row] * 5, "more": True, "listening": True}
+    listed, nearby = run("node", "ls"), run("node", "nearby")
+    assert listed.err.count("not joined") == 3
+    assert "and 2 more: `hyperpi node nearby`" in listed.err
+    assert len(nearby.out.splitlines()) == 6
+    for text in (listed.out + listed.err, nearby.out + nearby.err, run("node", "nearby", "--json").out):
+        assert not set(text) & set("\x1b\x07\x9b\u202e")
+    assert all(set(row) >= {"id", "state"} for row in run("node", "ls", "--json").json)
+
+
+def test_who_may_not_let_machines_in_is_not_asked_about_them(mesh: ControlSocket, run: Run):
+    mesh.mesh.answers["node.nearby"] = Refused(-32001, "node.nearby is not for the role operator")
+    done = run("node", "nearby")
+    assert (done.code, "not for the role" in done.err) == (1, True)
+    assert "not joined" not in run("node", "ls").err
+
+
 def test_the_url_of_the_local_node_needs_a_local_node(mesh: ControlSocket, home: Any, run: Run):
     assert run("node", "url").code == 3
     with ControlSocket(home, "node") as served:

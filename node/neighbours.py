@@ -1,0 +1,40 @@
+"""What a node says of itself by mDNS, and what of what it hears concerns it. Pure."""
+
+from collections.abc import Iterable
+
+from hyperpi import __version__, tls
+from hyperpi.candidates import FINGERPRINT_PREFIX, JOINED, NODE_TYPE, UNJOINED, Candidate, Service
+from node.identity import Membership
+
+
+def announcement(name: str, member: Membership | None) -> Service:
+    """Who we are and of which mesh: what others need to find us, and nothing that opens anything.
+
+    Nodes do not listen to the network, so there is no port.
+    """
+    said = {"v": __version__, "state": UNJOINED}
+    if member is not None:
+        said |= {
+            "state": JOINED,
+            "mesh": member.mesh_name,
+            "fp": _fingerprint(member)[:FINGERPRINT_PREFIX],
+            "id": member.node_id,
+        }
+    return Service(NODE_TYPE, name, 0, said)
+
+
+def hypivisor_addresses(member: Membership | None, heard: Iterable[Candidate]) -> set[str]:
+    """HOST:PORT where the hypivisor of our mesh may be; another mesh's is none of our business."""
+    if member is None:
+        return set()
+    fingerprint = _fingerprint(member)
+    return {
+        f"{address}:{candidate.grpc_port}"
+        for candidate in heard
+        if candidate.grpc_port is not None and candidate.is_of_mesh(fingerprint)
+        for address in candidate.addresses
+    }
+
+
+def _fingerprint(member: Membership) -> str:
+    return tls.base32(tls.fingerprint(member.identity.ca_pem))
