@@ -27,9 +27,7 @@ logging.getLogger("zeroconf").setLevel(logging.ERROR)
 
 RESOLVE_MS = 2_000
 RESOLVERS = 16  # questions under way at once: a thousand fakes must not make us flood the network
-SWEEP_S = (
-    30.0  # a machine that was cut off leaves 2 min (the TTL of its records) and this after its last word
-)
+SWEEP_S = 15.0  # what was cut off stays for the 2 min that its records hold, and this
 LOOK_S = 3.0  # at our own addresses; a look takes 0.2 ms
 TELL_S = 0.5  # at most one word of changes within this: what is announced in a loop costs little
 AGAIN_S = 10.0  # after a failure that is none of our network's changing

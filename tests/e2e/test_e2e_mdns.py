@@ -12,6 +12,7 @@ from mdns_packets import Stranger, announcement, question, stranger
 from ptys import Pty
 
 from hyperpi.candidates import HYPIVISOR_TYPE, MAX_CANDIDATES, NODE_TYPE
+from hyperpi.discovery import SWEEP_S
 
 pytestmark = pytest.mark.netns
 
@@ -209,6 +210,15 @@ def test_a_flood_of_fakes_is_bounded_and_pushes_out_nobody(
         lane.say(packet)
     until(lambda: set(nearby(home)) == {porch.name}, lambda: f"the end of it: {len(nearby(home))}", 30)
     end_node(porch)
+
+
+def test_a_machine_that_was_cut_off_is_dropped_though_it_said_no_goodbye(
+    home: Household, lane: Stranger, shed: Host
+) -> None:
+    """Its records say how long they hold; then it is asked, and does not answer."""
+    lane.say(announcement(NODE_TYPE, [b"brief"], shed.address, texts=UNJOINED, ttl_s=2))
+    until(lambda: "brief" in nearby(home), "a machine that says it is there for two seconds")
+    until(lambda: "brief" not in nearby(home), "that nobody answers for it", 2 + SWEEP_S + CHANGE_S)
 
 
 def test_somebody_who_claims_our_mesh_cannot_keep_a_machine_with_a_token_out(
