@@ -37,6 +37,8 @@ const socket = new Socket({
         return page.dispatch({ type: method, params });
       case "disk.changed":
         return inspector.diskChanged(params.node);
+      case "nearby.changed":
+        return joins.nearbyChanged();
       default: // a newer server may tell more than this page knows
         return undefined;
     }
@@ -73,6 +75,7 @@ const roster = rosterFlow(page);
 const conversation = conversationFlow(page, client);
 const inspector = inspectorFlow(page, client);
 const dialogs = dialogFlow(page);
+const joins = joinFlow(page);
 
 /**
  * @param {string} text
@@ -94,7 +97,7 @@ const actions = {
   ...inspector,
   ...dialogs,
   ...spawnFlow(page),
-  ...joinFlow(page),
+  ...joins,
   login: logins.login,
   logout: () => void logins.logout(),
   retryNow: () => socket.retryNow(),

@@ -129,6 +129,9 @@
  * @property {{opcode_type?: string, content?: unknown} | null} [opcode]
  */
 
+/** @typedef {{name: string, addresses: string[], version: string}} Nearby  a machine that says it could join; anybody may say so */
+/** @typedef {{candidates: Nearby[], more: boolean, listening: boolean}} Neighbours */
+
 /** @typedef {{path: string, parent: string | null, folders: {name: string, path: string, project?: string | null, agents?: number}[], allowed: boolean}} Folders */
 
 export const CLOSE = /** @type {const} */ ({ slow: 4000, revoked: 4001, restarting: 4002 });
@@ -160,6 +163,7 @@ const NEEDED = /** @type {Record<string, Role>} */ ({
   "node.spawn": "operator",
   "scroll.send": "operator",
   "node.approve": "admin",
+  "node.nearby": "admin",
   "node.revoke": "admin",
   "token.create": "admin",
 });

@@ -8,7 +8,7 @@
 
 /**
  * @typedef {{kind: "spawn", node: string, path: string | null, listing: import("./protocol.js").Folders | null, hidden: boolean, newFolder: string | null, requestId: string, agentKind: string, name: string, prompt: string}} SpawnDialog
- * @typedef {{kind: "join", role: "node" | "operator" | "viewer" | "admin", token: string, expires: string, address: string}} JoinDialog
+ * @typedef {{kind: "join", role: "node" | "operator" | "viewer" | "admin", token: string, expires: string, address: string, nearby: import("./protocol.js").Neighbours | null}} JoinDialog
  * @typedef {(SpawnDialog | JoinDialog | {kind: "help"} | {kind: "confirm", title: string, text: string, verb: string, act: () => void} | {kind: "rename", agent: string, name: string}) & {error?: string, busy?: boolean}} Dialog
  */
 

@@ -1,7 +1,9 @@
 """mDNS both ways over a real network: who is announced, who is heard, and what strangers can do with it."""
 
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 from hosts import Host, Network, ip, until
 from household import Household, Json, node_pid
 from mdns_packets import Stranger, announcement, question, stranger
+from pide_page import Pide
+from playwright.sync_api import expect
 from ptys import Pty
 
 from hyperpi.candidates import HYPIVISOR_TYPE, MAX_CANDIDATES, NODE_TYPE
@@ -308,3 +312,16 @@ def test_doctor_says_who_is_heard(home: Household, shed: Host) -> None:
     assert f"home ({home.den.address})" in checks["mdns"]["found"]
     assert f"machines in no mesh: {shed.name} ({shed.address})" in checks["mdns"]["found"]
     end_node(shed)
+
+
+@pytest.mark.browser
+def test_the_page_shows_who_could_join_and_who_waits(home: Household, pide: Pide, shed: Host) -> None:
+    page = pide.page
+    page.click("[aria-label='Add a machine']")
+    start_alone(shed)
+    seen = page.locator("dialog .nearby li", has_text=shed.name)
+    expect(seen).to_contain_text(shed.address)
+    pide.tab.shot("nearby")
+    os.kill(node_pid(shed), signal.SIGTERM)
+    expect(seen).to_have_count(0)
+    page.keyboard.press("Escape")

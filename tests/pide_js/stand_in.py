@@ -134,6 +134,7 @@ class Mesh:
         self.numbers = itertools.count(10_000)
         self.inboxes: dict[str, asyncio.Queue[Json]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self.nearby: Json = {"candidates": [], "more": False, "listening": True}
         self.node("n1", "den", "online", 1.2)
         if empty:
             return
@@ -400,6 +401,7 @@ class Calls:
             "node.approve": self.approve,
             "node.revoke": lambda viewer, params: {},
             "node.join_address": lambda viewer, params: {"addresses": ["192.168.1.20:31417"]},
+            "node.nearby": lambda viewer, params: self.mesh.nearby,
             "token.create": self.token_create,
             "scroll.list": lambda viewer, params: {"scrolls": self.mesh.scrolls},
             "scroll.send": self.scroll_send,
@@ -681,6 +683,13 @@ def app_of(mesh: Mesh) -> Starlette:
             talk.emit("a2", {"type": "notice", "level": "warning", "text": "after the hole"})
         elif name == "burst":
             asyncio.get_running_loop().create_task(mesh.turn("a2", "burst", pause_s=0))
+        elif name == "nearby":
+            mesh.nearby["candidates"] = [
+                {"name": name, "addresses": ["192.168.1.31"], "version": "0.1.0"}
+                for name in ("porch", *HOSTILE)
+            ]
+            for viewer in mesh.viewers:
+                viewer.notify("nearby.changed", {})
         elif name == "exit":
             mesh.set_state("a2", "exited", "quit")
         return JSONResponse({})

@@ -311,6 +311,37 @@ def test_ten_thousand_agents_are_listed_without_drawing_them_all(page: Page) -> 
     expect(page.locator(".agent-row")).to_have_count(1)
 
 
+def test_machines_that_could_join_and_those_that_wait_stand_where_one_adds_a_machine(
+    page: Page, server: str
+) -> None:
+    page.click("[aria-label='Add a machine']")
+    expect(page.locator(".machines.nearby")).to_have_count(0)
+    waiting = page.locator(".machines.waiting li")
+    expect(waiting).to_contain_text(["pi5-workshop"])
+    expect(waiting).to_contain_text(["402 917"])
+    play(server, "nearby")  # while the dialog is open
+    seen = page.locator(".machines.nearby li")
+    expect(seen.first).to_contain_text("porch")
+    expect(seen.first).to_contain_text("192.168.1.31")
+    # The names come from strangers.
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.pwned") is None
+    assert page.locator(".machines *:not(li, b, span, button)").count() == 0
+    box, dialog = page.locator(".machines.nearby").bounding_box(), page.locator("dialog").bounding_box()
+    assert box and dialog and box["x"] + box["width"] <= dialog["x"] + dialog["width"]
+    waiting.get_by_role("button").click()
+    expect(waiting).to_have_count(0)
+
+
+def test_a_viewer_is_not_told_who_could_join(browser: Browser, server: str) -> None:
+    look = Look(browser, server, token="viewer")
+    play(server, "nearby")
+    look.page.click("[aria-label='Add a machine']")
+    expect(look.page.locator("dialog h3").first).to_be_visible()
+    expect(look.page.locator(".machines")).to_have_count(0)
+    look.context.close()
+
+
 @pytest.mark.parametrize("server", [("--hostile",)], indirect=True)
 def test_nothing_that_an_agent_says_runs_in_the_page(page: Page) -> None:
     open_agent(page, "x0")

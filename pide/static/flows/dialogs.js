@@ -136,9 +136,25 @@ export function joinFlow(page) {
     if (page.ui.dialog?.kind === "join") page.look({ dialog: { ...page.ui.dialog, ...change } });
   };
 
+  let looking = false;
+  let again = false;
+
+  /** Who on the network could join, for the open dialog; changes meanwhile are asked for once more. */
+  const lookAround = async () => {
+    if (page.ui.dialog?.kind !== "join" || !allows(page.state.me?.role, "node.nearby")) return;
+    again = looking;
+    if (looking) return;
+    looking = true;
+    const nearby = await page.request("node.nearby").catch(() => null); // the dialog is whole without it
+    looking = false;
+    if (nearby) change({ nearby });
+    if (again) lookAround();
+  };
+
   const openJoin = async () => {
     const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-    page.look({ dialog: { kind: "join", role: "node", token: "", expires: "", address: isLoopback ? "" : location.hostname } });
+    page.look({ dialog: { kind: "join", role: "node", token: "", expires: "", address: isLoopback ? "" : location.hostname, nearby: null } });
+    lookAround();
     if (!allows(page.state.me?.role, "token.create")) return;
     const told = await page.request("node.join_address").catch(() => null); // the host of this page will do
     const address = told?.addresses?.[0];
@@ -160,6 +176,7 @@ export function joinFlow(page) {
   return {
     openJoin: () => void openJoin(),
     join: change,
+    nearbyChanged: () => void lookAround(),
     createToken: () => void createToken(),
     approve: (/** @type {string} */ code) => void page.ask("node.approve", { code }, "Approved. Confirm on that machine too."),
   };

@@ -190,9 +190,11 @@ function joinBody(dialog, state, actions) {
       ${commandLine(dialog.role === "node" ? command : `hyperpi node join ${where}`, actions)}
       <p class="faint">${dialog.token && dialog.role === "node" ? `Works once, until ${dialog.expires}.` : "Without a token it shows six digits and waits for approval here."} On the same network <code>hyperpi node join</code> alone finds this mesh.</p>
     </section>
+    ${isAdmin ? nearbyView(dialog.nearby) : nothing}
     ${isAdmin
       ? html`<form @submit=${(/** @type {any} */ event) => { event.preventDefault(); actions.approve(event.target.elements.code.value.replace(/\s/g, "")); event.target.reset(); }}>
             <h3>A machine that waits</h3>
+            ${waitingView(state, actions)}
             <div class="form-row">
               <label>It shows <input name="code" inputmode="numeric" autocomplete="off" placeholder="six digits" size="8" required /></label>
               <button class="button">Approve</button>
@@ -217,6 +219,39 @@ function joinBody(dialog, state, actions) {
         </section>`
       : html`<p class="faint">An admin can create a token that joins without the comparison.</p>`}
   `;
+}
+
+/**
+ * Machines that say they could join. Whoever they are, their names come from strangers.
+ * @param {import("../protocol.js").Neighbours | null} nearby
+ */
+function nearbyView(nearby) {
+  if (!nearby?.candidates.length) return nothing;
+  return html`<section>
+    <h3>Seen on this network, not joined</h3>
+    <ul class="machines nearby">
+      ${nearby.candidates.map((one) => html`<li><b>${visible(one.name)}</b><span class="path">${visible(one.addresses.join(", "))}</span><span class="faint">${visible(one.version)}</span></li>`)}
+    </ul>
+    <p class="faint">Run <code>hyperpi node join</code> there.${nearby.more ? " There are more than are listed." : ""} Anybody on the network may claim any name.</p>
+  </section>`;
+}
+
+/**
+ * Machines that have asked and wait for an admin.
+ * @param {State} state
+ * @param {DialogActions} actions
+ */
+function waitingView(state, actions) {
+  const waiting = [...(state.mesh?.nodes.values() ?? [])].filter((node) => node.state === "pending" && node.code);
+  if (!waiting.length) return nothing;
+  return html`<ul class="machines waiting">
+    ${waiting.map(
+      (node) => html`<li>
+        <b>${visible(node.name)}</b><span class="path">${visible(node.address ?? "")}</span><span class="join-code">${node.code}</span>
+        <button type="button" class="button small" @click=${() => actions.approve((node.code ?? "").replace(/\s/g, ""))}>It shows the same: approve</button>
+      </li>`,
+    )}
+  </ul>`;
 }
 
 /**
