@@ -257,6 +257,9 @@ def new_system() -> Iterator[System]:
         for pid in filter(is_running, system.pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for process in (system.up, system.node):
+            if process is not None:
+                process.wait(PATIENCE_S)
         shutil.rmtree(folder, ignore_errors=True)
 
 

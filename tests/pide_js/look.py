@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 ARGS = [
     "--no-sandbox",
@@ -70,12 +71,22 @@ class Look:
         self.page: Page = self.context.new_page()
         self.page.on("console", self.said)
         self.page.on("pageerror", lambda error: self.complain(f"page error: {error}"))
-        self.page.goto(f"{url}/" if token else f"{url}/#login=letmein")
+        self.page.set_default_timeout(5_000)
+        try:
+            self._log_in(token)
+        except PlaywrightTimeout:
+            # Chromium gives up on a page when an interface of the machine comes or goes, even on loopback.
+            if not any("ERR_NETWORK_CHANGED" in complaint for complaint in self.complaints):
+                raise
+            self.complaints.clear()
+            self._log_in(token)
+
+    def _log_in(self, token: str) -> None:
+        self.page.goto(f"{self.url}/" if token else f"{self.url}/#login=letmein")
         if token:
             self.page.fill("#token", token)
             self.page.click("text=Sign in")
-        self.page.wait_for_selector(".roster-foot .faint", timeout=5_000)
-        self.page.set_default_timeout(5_000)
+        self.page.wait_for_selector(".roster-foot .faint")
 
     def said(self, line: ConsoleMessage) -> None:
         """A line in the browser's console."""
