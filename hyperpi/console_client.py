@@ -6,17 +6,18 @@ all local viewers share. Both come back by themselves; viewers notice nothing bu
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
 import msgspec
 
 from hyperpi import strict_json
-from hyperpi.errors import CursorCompacted, HyperPiError, NodeUnreachable, NotFound
+from hyperpi.bank_mirror import BankMirror, MirroredBank
+from hyperpi.errors import CursorCompacted, NodeUnreachable, NotFound
 from hyperpi.event import Cursor, Reset
 from hyperpi.mesh_view import MeshView
+from hyperpi.redial import backoff, error_of
 from hyperpi.ring import Ring
 from hyperpi.roles import Caller
 from hyperpi.wire import convert
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 CALL_S = 30.0  # the longest that a method may take: a spawn on a slow disk
 OPEN_S = 10.0
-RETRY_S = (0.1, 2.0)  # first and longest wait before a stream is opened again
 MIRROR_BYTES = 10 << 20  # above the 8 MiB at which a slow viewer is closed
 
 CHANNEL_OPTIONS = (
@@ -60,16 +60,17 @@ class ConsoleClient:
         self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
         self._stub = console_pb2_grpc.ConsoleStub(self._channel)
         self._feeds: dict[str, Mirror] = {}
+        self._banks: dict[tuple[str, int], BankMirror] = {}
 
     async def run(self) -> None:
         """Follow the roster until cancelled."""
-        waits = _backoff()
+        waits = backoff()
         try:
             while True:
                 try:
                     async for change in self._stub.Watch(console_pb2.WatchRequest()):
                         self._take(change)
-                        waits = _backoff()
+                        waits = backoff()
                 except grpc.aio.AioRpcError as exc:
                     log.debug("the console stream ended code=%s", exc.code())
                 except Exception:  # a boundary: one bad message must not freeze every page for ever
@@ -80,6 +81,8 @@ class ConsoleClient:
         finally:
             for feed in list(self._feeds.values()):
                 feed.close()
+            for bank in list(self._banks.values()):
+                bank.close()
             await self._channel.close()
 
     def _take(self, wire: console_pb2.MeshChange) -> None:
@@ -107,7 +110,7 @@ class ConsoleClient:
         try:
             reply = await self._stub.Call(request, timeout=CALL_S)
         except grpc.aio.AioRpcError as exc:
-            raise _error_of(exc) from None
+            raise error_of(exc) from None
         if reply.HasField("error"):
             raise convert.error_from_wire(reply.error)
         result: bytes = reply.result_json
@@ -139,6 +142,22 @@ class ConsoleClient:
         """Open an Attach stream."""
         epoch, seq = (cursor.epoch, cursor.seq) if cursor else ("", 0)
         return self._stub.Attach(console_pb2.AttachRequest(agent=agent, epoch=epoch, seq=seq))
+
+    async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> MirroredBank:
+        """See viewer.Backend."""
+        key = (node, bank)
+        mirror = self._banks.get(key)
+        if mirror is None:
+
+            def stream(whole: bool) -> Any:
+                return self._stub.WatchBank(console_pb2.WatchBankRequest(node=node, bank=bank, whole=whole))
+
+            def ended(over: BankMirror) -> None:
+                if self._banks.get(key) is over:
+                    del self._banks[key]
+
+            mirror = self._banks[key] = BankMirror(node, bank, stream, ended)
+        return await mirror.join(wake)
 
     def drop(self, feed: "Mirror") -> None:
         """A mirror that nobody uses any more, or that is over."""
@@ -203,13 +222,13 @@ class Mirror:
         return Cursor(answer.epoch, answer.seq), bytes(answer.snapshot)
 
     async def _run(self, cursor: Cursor | None) -> None:
-        waits = _backoff()
+        waits = backoff()
         try:
             while self.ended is None:
                 try:
                     async for batch in self._client.attach(self.agent, cursor):
                         self._take(batch)
-                        waits = _backoff()
+                        waits = backoff()
                         if self.ended is not None:
                             break
                 except grpc.aio.AioRpcError as exc:
@@ -235,7 +254,7 @@ class Mirror:
                 self.ring.extend(run.first_seq, run.events_json)
 
     def _stopped(self, exc: grpc.aio.AioRpcError) -> None:
-        error = _error_of(exc)
+        error = error_of(exc)
         if not self._opened.done():
             # Nobody has been promised anything yet: the viewer hears why, and asks again when it may help.
             self._opened.set_exception(error)
@@ -250,20 +269,3 @@ class Mirror:
         self.ended = reset
         self._client.drop(self)
         self.ring.wake()
-
-
-def _error_of(exc: grpc.aio.AioRpcError) -> HyperPiError:
-    details = exc.details() or str(exc.code())
-    if exc.code() == grpc.StatusCode.NOT_FOUND:
-        return NotFound(details)
-    if exc.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-        return NodeUnreachable(details)
-    return HyperPiError(details)
-
-
-def _backoff() -> Iterator[float]:
-    """Jittered waits, capped."""
-    ceiling, longest = RETRY_S
-    while True:
-        yield random.uniform(ceiling / 2, ceiling)  # noqa: S311  jitter
-        ceiling = min(ceiling * 2, longest)

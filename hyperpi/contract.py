@@ -28,6 +28,7 @@ SCROLL_STATES = (
 MAX_SCROLL_BYTES = 64 << 10
 MAX_FRAME_BYTES = 1 << 20  # a line on the agent socket, a text frame from a viewer
 MAX_SEQ = 2**63 - 1  # places in a stream are 64 bits on the wire between machines
+MAX_ROWS = 4_096  # of one answer
 DEFAULT_TTL_S = 86_400
 MAX_TTL_S = 30 * 86_400
 
@@ -323,13 +324,38 @@ class IdParams(Shape):
     id: str
 
 
-class Disk(Shape):
-    """disk.list, disk.rows, disk.png: a bank is its number, 8 for 8.png."""
+class DiskBank(Shape):
+    """disk.watch, disk.unwatch: a bank is its number, 8 for 8.png."""
 
     node: str
     bank: int = 8
+
+
+class DiskRows(DiskBank):
+    """disk.rows: from..to, at most 4,096, or just the rows in `only`. With `content` also their bytes."""
+
     first: int | None = msgspec.field(default=None, name="from")
     last: int | None = msgspec.field(default=None, name="to")
+    only: Annotated[list[int], msgspec.Meta(max_length=MAX_ROWS)] | None = None
+    content: bool = False
+
+
+class DiskPicture(DiskBank):
+    """disk.png: as it is, or as it was after a commit or at a time (Unix seconds).
+
+    `unless`: etags of pictures that the caller has; for one of those the answer has no `png`.
+    """
+
+    commit: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
+    at: float | None = None
+    unless: Annotated[list[str], msgspec.Meta(max_length=16)] = []
+
+
+class DiskHistory(DiskBank):
+    """disk.history: the newest `limit` commits up to and with the commit `until`."""
+
+    until: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 200
 
 
 METHOD_PARAMS: dict[str, type[Shape]] = {
@@ -353,8 +379,12 @@ METHOD_PARAMS: dict[str, type[Shape]] = {
     "node.deny": CodeParams,
     "node.revoke": NodeParams,
     "disk.list": NodeParams,
-    "disk.rows": Disk,
-    "disk.png": Disk,
+    "disk.rows": DiskRows,
+    "disk.png": DiskPicture,
+    "disk.watch": DiskBank,
+    "disk.unwatch": DiskBank,
+    "disk.history": DiskHistory,
+    "disk.verify": NodeParams,
 }
 
 

@@ -47,6 +47,9 @@ METHOD_ROLES: dict[str, str] = {
     "disk.list": VIEWER,
     "disk.rows": VIEWER,
     "disk.png": VIEWER,
+    "disk.watch": VIEWER,
+    "disk.unwatch": VIEWER,
+    "disk.history": VIEWER,
     "disk.snapshot": OPERATOR,
     "disk.verify": VIEWER,
 }

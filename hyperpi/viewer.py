@@ -20,6 +20,7 @@ from hyperpi.event import Cursor, Reset, merge
 from hyperpi.mesh_view import Change, MeshView, change_params
 from hyperpi.ring import Ring
 from hyperpi.roles import Caller
+from hyperpi.row_changes import RowChanges
 from hyperpi.rpc import Connection
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,17 @@ class Feed(Protocol):
         """This viewer no longer needs it."""
 
 
+class BankFeed(Protocol):
+    """The rows of one bank of a PXLDisk as they change, from wherever they come."""
+
+    node: str  # its id
+    bank: int
+    changes: RowChanges
+
+    def release(self) -> None:
+        """This viewer no longer needs it."""
+
+
 class Backend(Protocol):
     """What a viewer looks at: the mesh through the hypivisor, or one node."""
 
@@ -61,6 +73,11 @@ class Backend(Protocol):
 
     async def feed(self, agent: str, cursor: Cursor | None) -> Feed:
         """Start or join the feed of an agent given by id, name or address. Raises NotFound and others."""
+
+    async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> BankFeed:
+        """Follow a bank of a node given by id or name: rows that change after this has returned. `wake` is
+        called when there are some. Raises NotFound, NodeUnreachable.
+        """
 
 
 class Outlet(Protocol):
@@ -91,6 +108,8 @@ class Viewer:
         self._outlet = outlet
         self._queue: asyncio.Queue[bytes] = asyncio.Queue(MAX_QUEUED_MESSAGES)
         self._attachments: dict[str, Attachment] = {}
+        self._banks: dict[tuple[str, int], BankFeed] = {}
+        self._bank_names: dict[tuple[str, int], tuple[str, int]] = {}  # as asked for, and as they are
         self._mesh_rev: int | None = None
         self._mesh_epoch = ""
         self._wake = asyncio.Event()
@@ -120,6 +139,10 @@ class Viewer:
                 return await self._attach(contract.params_of(contract.Attach, params))
             case "agent.detach":
                 return await self._detach(params["agent"])
+            case "disk.watch":
+                return await self._watch(contract.params_of(contract.DiskBank, params))
+            case "disk.unwatch":
+                return self._unwatch(contract.params_of(contract.DiskBank, params))
             case "agent.prompt" | "agent.input":
                 # Two prompts of one viewer must reach the agent in the order in which they were sent.
                 async with self._in_order:
@@ -175,6 +198,23 @@ class Viewer:
             attachment.feed.ring.unlisten(self._wake.set)
             attachment.feed.release()
 
+    async def _watch(self, wanted: contract.DiskBank) -> dict[str, Any]:
+        feed = await self._backend.watch_bank(wanted.node, wanted.bank, self._wake.set)
+        key = (feed.node, feed.bank)
+        if key in self._banks:
+            feed.release()  # the former holds what it would tell
+        else:
+            self._banks[key] = feed
+        self._bank_names[wanted.node, wanted.bank] = key
+        return {"node": feed.node, "bank": feed.bank}
+
+    def _unwatch(self, wanted: contract.DiskBank) -> dict[str, Any]:
+        asked = (wanted.node, wanted.bank)
+        feed = self._banks.pop(self._bank_names.pop(asked, asked), None)
+        if feed is not None:
+            feed.release()
+        return {}
+
     # --- what others push ------------------------------------------------------------------------------
 
     def notice(self, topic: str, method: str, params: bytes) -> None:
@@ -195,6 +235,8 @@ class Viewer:
         self._backend.view.unlisten(self._wake.set)
         for agent in list(self._attachments):
             self._drop(agent)
+        while self._banks:
+            self._banks.popitem()[1].release()
 
     def end(self, code: int, reason: str) -> None:
         """Close the connection as soon as the writer gets to it."""
@@ -235,6 +277,8 @@ class Viewer:
         for agent, attachment in attachments:
             if self._attachments.get(agent) is attachment:
                 wrote |= await self._write_events(agent, attachment)
+        for feed in list(self._banks.values()):
+            wrote |= await self._write_rows(feed)
         return wrote
 
     async def _write_roster(self) -> bool:
@@ -275,6 +319,14 @@ class Viewer:
         )
         attachment.seq = last
         return True
+
+    async def _write_rows(self, feed: BankFeed) -> bool:
+        rows = feed.changes.take()
+        if rows:
+            told = b",".join(encoded for _, encoded in rows)
+            params = b'{"node":%s,"bank":%d,"rows":[%s]}' % (strict_json.encode(feed.node), feed.bank, told)
+            await self._send(_notification(b"disk.changed", params))
+        return bool(rows)
 
     async def _send(self, message: bytes) -> None:
         async with asyncio.timeout(STUCK_S):

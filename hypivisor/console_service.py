@@ -17,6 +17,7 @@ from hyperpi.roles import Caller
 from hyperpi.status import status_of
 from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc, mesh_pb2
+from hypivisor.bank_demand import Bank
 from hypivisor.link_service import LinkService
 
 log = logging.getLogger(__name__)
@@ -129,6 +130,28 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
             await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
         finally:
             self._links.unwatch(agent, watcher)
+
+    async def WatchBank(
+        self, request: console_pb2.WatchBankRequest, context: Any
+    ) -> AsyncIterator[console_pb2.BankBatch]:
+        """The rows of one bank that change: of one that changed again before it was read, the last."""
+        try:
+            bank = Bank(self._links.registry.node(request.node).id, request.bank)
+            watcher = await self._links.banks.watch(bank, whole=request.whole)
+        except HyperPiError as exc:
+            await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
+            return
+        try:
+            yield console_pb2.BankBatch(node=bank.node)
+            while not watcher.gone:
+                watcher.wake.clear()
+                if rows := watcher.changes.take():
+                    yield console_pb2.BankBatch(rows=convert.rows_to_wire(rows))
+                else:
+                    await watcher.wake.wait()
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the node's link has ended")
+        finally:
+            self._links.banks.unwatch(bank, watcher)
 
     async def Call(self, request: console_pb2.ConsoleCall, context: Any) -> mesh_pb2.Reply:
         """Any method; errors travel in the reply, so that their data survives."""

@@ -24,6 +24,7 @@ from hyperpi.frames import FrameQueue
 from hyperpi.roles import AGENT, OPERATOR, Caller
 from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
+from hypivisor.bank_demand import BankDemand
 from hypivisor.demand import Demand
 from hypivisor.registry import HEARTBEAT_S, Found, Registry
 from hypivisor.router import route, speaks_for
@@ -103,18 +104,25 @@ class NodeLink:
 
     async def call(self, method: str, params: bytes, caller: Caller, timeout_s: float) -> bytes:
         """Ask the node; the encoded result. Raises its error; NodeUnreachable on silence or a lost link."""
-        number = next(self._numbers)
+        call = mesh_pb2.Call(
+            call=next(self._numbers),
+            method=method,
+            params_json=params,
+            caller=convert.caller_to_wire(caller),
+            timeout_ms=int(timeout_s * 1000),
+        )
+        self.send(call=call)
+        return await self._reply(call.call, timeout_s)
+
+    async def watch_bank(self, bank: int, whole: bool) -> None:
+        """Have the node tell of a bank's rows. Raises its error, or NodeUnreachable."""
+        wanted = mesh_pb2.WatchBank(call=next(self._numbers), bank=bank, whole=whole)
+        self.send(watch_bank=wanted)
+        await self._reply(wanted.call, SUBSCRIBE_S)
+
+    async def _reply(self, number: int, timeout_s: float) -> bytes:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._calls[number] = answer
-        self.send(
-            call=mesh_pb2.Call(
-                call=number,
-                method=method,
-                params_json=params,
-                caller=convert.caller_to_wire(caller),
-                timeout_ms=int(timeout_s * 1000),
-            )
-        )
         try:
             async with asyncio.timeout(timeout_s):
                 return await answer
@@ -207,7 +215,8 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
     ) -> None:
         self.registry = registry
         self.links: dict[NodeId, NodeLink] = {}
-        self.demand: Demand[Watcher] = Demand()
+        self.demand: Demand[AgentId, Watcher] = Demand()
+        self.banks = BankDemand(self.link, self.link_soon)
         self.methods: Methods | None = None  # set once, before the server starts
         self._memory = memory
         self._mesh_id, self._mesh_name = mesh_id, mesh_name
@@ -337,6 +346,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             older.farewell = "superseded"
             older.queue.wake.set()
             older.close()
+            self.banks.node_gone(node)  # the new stream has not been asked for anything yet
         link = self.links[node] = NodeLink(node)
         self._dropped.pop(node, None)
         self._linked.set()
@@ -390,13 +400,14 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         if self.links.get(link.node) is not link:
             return  # superseded: the newer stream speaks for the node
         del self.links[link.node]
+        self.banks.node_gone(link.node)
         self._dropped[link.node] = time.monotonic()
         record = self.registry.nodes.get(link.node)
         if record is None:
             return  # revoked meanwhile
         self.registry.unlink(link.node, "left" if link.farewell == "leave" else "disconnected", time.time())
         log.info("node unlinked node=%s reason=%s", link.node, link.farewell or "dropped")
-        for agent in self.demand.agents():
+        for agent in self.demand.watched():
             if agent in record.agents:
                 for watcher in self.demand.of(agent):
                     watcher.node_gone()
@@ -422,6 +433,8 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
                 if self._has(link, frame.reset.agent):
                     for watcher in self.demand.of(AgentId(frame.reset.agent)):
                         watcher.reset(Reset(frame.reset.epoch, frame.reset.reason))
+            case "bank_rows":
+                self.banks.rows(link.node, frame.bank_rows)
             case "reply":
                 link.replied(frame.reply)
             case "call":

@@ -30,6 +30,7 @@ from node import enroll, identity
 from node.agent_socket import AgentSocket
 from node.agents import Agents
 from node.backend import Backend, Desks
+from node.bank_feeds import BankFeeds
 from node.folders import project_of
 from node.keepers import Ended, KeeperBook
 from node.kinds.pi_session import SessionFiles
@@ -101,12 +102,14 @@ class Node:
             environment=config.environment,
             user_home=config.user_home,
         )
-        desks = Desks(self.agents, self.prompts, self.scrolls, self.spawning, self.keepers, disk)
+        self.banks = BankFeeds(disk)
+        desks = Desks(self.agents, self.prompts, self.scrolls, self.spawning, self.keepers, disk, self.banks)
         self.backend = Backend(desks, self.shape)
         self.meter = LoadMeter()
         self.link = Link(
             self.agents,
             self.scrolls,
+            self.banks,
             targets=self._targets,
             boot=boot,
             address=lambda: discovery.own_addresses()[0],
@@ -183,6 +186,7 @@ class Node:
                     "receipts": self.receipts.run(),
                     "roster": self.store.run(),
                     "scrolls": self.scrolls.run(),
+                    "banks": self.banks.run(),
                     "agent-socket": agent_socket.serve(sockets / "agents.sock", self.folder / "agent.addr"),
                     "control": self.control.serve(sockets / "node.sock"),
                     "link": self.link.run(),

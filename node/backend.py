@@ -4,7 +4,6 @@ One table from methods to what they do here. Who may call what was checked befor
 checked where it matters, in `spawning`.
 """
 
-import base64
 import logging
 import os
 import signal
@@ -16,7 +15,6 @@ import msgspec
 
 from hyperpi import contract, roles, strict_json
 from hyperpi.address import AgentId, new_id
-from hyperpi.clock import rfc3339
 from hyperpi.contract import Json
 from hyperpi.errors import BadRequest, NodeUnreachable, NotFound, UnknownMethod
 from hyperpi.event import Cursor, Reset
@@ -24,6 +22,8 @@ from hyperpi.mesh_view import MeshView
 from hyperpi.ring import Ring
 from hyperpi.roles import Caller
 from node.agents import Agents, Observer
+from node.bank_feeds import BankFeed, BankFeeds
+from node.disk_methods import DiskMethods
 from node.keepers import KeeperBook
 from node.process import is_alive, wait_for_end
 from node.prompts import Prompts
@@ -68,6 +68,7 @@ class Desks:
     spawning: Spawning
     keepers: KeeperBook
     disk: Disk
+    banks: BankFeeds
 
 
 class Backend(Observer):
@@ -92,10 +93,7 @@ class Backend(Observer):
             "scroll.send": self._scroll_send,
             "scroll.list": self._scroll_list,
             "scroll.get": self._scroll_get,
-            "disk.list": self._disk_list,
-            "disk.rows": self._disk_rows,
-            "disk.png": self._disk_png,
-            "disk.snapshot": self._disk_snapshot,
+            **DiskMethods(desks.disk).handlers(),
         }
 
     # --- viewer.Backend --------------------------------------------------------------------------------
@@ -121,6 +119,15 @@ class Backend(Observer):
         self._feeds.setdefault(record.id, set()).add(feed)
         self._count_watchers(record.id)
         return feed
+
+    async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> BankFeed:
+        """See viewer.Backend."""
+        agents = self._desks.agents
+        if node not in {agents.node, agents.node_name}:
+            raise NodeUnreachable(
+                f"{node} is not this machine", hint="ask the hypivisor: start one with `hyperpi up`"
+            )
+        return self._desks.banks.open(agents.node, bank, wake)
 
     def _release(self, feed: LocalFeed) -> None:
         feeds = self._feeds.get(AgentId(feed.agent), set())
@@ -247,46 +254,3 @@ class Backend(Observer):
         if not roles.may_read(caller, scroll):
             raise NotFound(f"no scroll {wanted}", hint="`hyperpi scrolls` lists them")
         return scroll
-
-    # --- the disk --------------------------------------------------------------------------------------
-
-    async def _disk_list(self, _params: Json, _caller: Caller) -> Json:
-        disk = self._desks.disk
-        stats = disk.stats()
-        zones = [
-            {"name": name, "first": zone.first, "last": zone.last, **msgspec.to_builtins(stats.zones[name])}
-            for name, zone in disk.zones.items()
-        ]
-        banks = [
-            {
-                "bank": bank,
-                "name": f"{bank}.png",
-                "width": stats.width,
-                "height": stats.height,
-                "zones": zones,
-            }
-            for bank in stats.banks
-        ]
-        return {"banks": banks, "max_banks": stats.max_banks, "failed": stats.failed}
-
-    def _bank(self, params: Json) -> contract.Disk:
-        wanted = contract.params_of(contract.Disk, params)
-        if wanted.bank not in self._desks.disk.stats().banks:
-            raise NotFound(f"there is no {wanted.bank}.png here", hint="`hyperpi disk info` lists the banks")
-        return wanted
-
-    async def _disk_rows(self, params: Json, _caller: Caller) -> Json:
-        wanted = self._bank(params)
-        rows = self._desks.disk.rows(wanted.bank, wanted.first or 0, wanted.last)
-        return {
-            "bank": wanted.bank,
-            "rows": [{**msgspec.to_builtins(row), "at": rfc3339(row.at) if row.at else None} for row in rows],
-        }
-
-    async def _disk_png(self, params: Json, _caller: Caller) -> Json:
-        png = self._desks.disk.png(self._bank(params).bank)
-        return {"png": base64.b64encode(png).decode()}
-
-    async def _disk_snapshot(self, _params: Json, _caller: Caller) -> Json:
-        paths = await self._desks.disk.snapshot()
-        return {"snapshots": [str(path) for path in paths]}

@@ -29,6 +29,8 @@ from hyperpi.roles import Caller
 from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
 from node.agents import Agents, Observer
+from node.bank_feeds import BankFeeds
+from node.link_banks import LinkBanks
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ class Link(Observer):
         self,
         agents: Agents,
         scrolls: ScrollFrames,
+        banks: BankFeeds,
         *,
         targets: Callable[[], Awaitable[Sequence[Target]]],
         boot: int,
@@ -115,6 +118,7 @@ class Link(Observer):
         self._queue: FrameQueue[mesh_pb2.NodeFrame] | None = None
         self._changed: dict[AgentId, None] = {}
         self._watches: dict[AgentId, Watch] = {}
+        self._banks = LinkBanks(banks, lambda: agents.node, self._wake)
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._numbers = itertools.count(1)
         self._leaving: str | None = None
@@ -271,6 +275,7 @@ class Link(Observer):
             self._state_changed()
         for agent in list(self._watches):
             self._stop_watch(agent)
+        self._banks.close()
         for answer in self._calls.values():
             if not answer.done():
                 answer.set_exception(NodeUnreachable("the link has ended"))
@@ -340,6 +345,9 @@ class Link(Observer):
         frames = [mesh_pb2.NodeFrame(agent=self._report(agent)) for agent in self._changed]
         self._changed.clear()
         frames += queue.take()
+        if banks := self._banks.frames():
+            frames += banks
+            self._wake()  # there may be more
         size = sum(frame.ByteSize() for frame in frames)
         for agent, watch in list(self._watches.items()):
             if size > BATCH_BYTES:  # a message above 4 MiB would end the stream; the others come next
@@ -390,6 +398,10 @@ class Link(Observer):
                 self._subscribe(frame.subscribe)
             case "unsubscribe":
                 self._stop_watch(AgentId(frame.unsubscribe.agent))
+            case "watch_bank":
+                self.send(reply=self._banks.watch(frame.watch_bank))
+            case "unwatch_bank":
+                self._banks.unwatch(frame.unwatch_bank.bank)
             case "call":
                 task = asyncio.ensure_future(self._answer(frame.call))
                 self._running.add(task)

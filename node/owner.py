@@ -5,7 +5,7 @@ machine's owner an operator there.
 """
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hyperpi.errors import HyperPiError, NodeUnreachable, NotFound
@@ -14,6 +14,7 @@ from hyperpi.mesh_view import MeshView
 from hyperpi.roles import OPERATOR, Caller
 from node.agents import Agents
 from node.backend import Backend, LocalFeed
+from node.bank_feeds import BankFeed
 from node.link import Link
 
 ASK_S = 28.0  # below the 30 s that a viewer waits
@@ -65,3 +66,7 @@ class OwnersBackend:
                 f"{agent} is not on this machine",
                 hint="set HYPIVISOR to the Pi-DE address and HYPI_TOKEN to follow agents elsewhere",
             ) from None
+
+    async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> BankFeed:
+        """See viewer.Backend: banks of this machine."""
+        return await self._backend.watch_bank(node, bank, wake)

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from hyperpi import strict_json
+from hyperpi.clock import from_rfc3339
 from hyperpi.console_client import ConsoleClient
 from hyperpi.contract import MAX_FRAME_BYTES
 from hyperpi.errors import Conflict, HyperPiError
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 MAX_BODY_BYTES = 64 << 10
+MAX_ETAGS = 16  # of one If-None-Match
 SESSION_S = 7 * 86_400
 STOP_S = 3.0
 
@@ -126,10 +128,28 @@ class Pide:
         return JSONResponse({"name": caller.name, "role": caller.role, "mesh": self._client.view.mesh})
 
     async def _bank(self, request: Request, guest: Guest) -> Response:
-        asked = {"node": request.path_params["node"], "bank": request.path_params["bank"]}
+        """A consistent picture, of now or with `?commit=` or `?at=` (Unix seconds, RFC 3339) of the past.
+
+        It is private and asked for again each time; who has the same already gets no bytes.
+        """
+        asked = {
+            "node": request.path_params["node"],
+            "bank": request.path_params["bank"],
+            "unless": _etags(request.headers.get("if-none-match", "")),
+            **_moment(request),
+        }
         answer = msgspec.json.decode(await self._client.call("disk.png", asked, guest.caller))
-        png = base64.b64decode(answer["png"])
-        return Response(png, media_type="image/png", headers={"cache-control": "no-store"})
+        headers = {
+            "cache-control": "private, no-cache",
+            "etag": f'"{answer["etag"]}"',
+            "vary": "cookie, authorization",
+            "hyperpi-commit": str(answer["commit"]),
+        }
+        if answer["at"] is not None:
+            headers["hyperpi-at"] = answer["at"]
+        if "png" not in answer:
+            return Response(status_code=304, headers=headers)
+        return Response(base64.b64decode(answer["png"]), media_type="image/png", headers=headers)
 
     async def _metrics(self, _request: Request, _guest: Guest) -> Response:
         view = self._client.view
@@ -213,6 +233,27 @@ async def _json_body(request: Request) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise Denied(400, "send a JSON object")
     return parsed
+
+
+def _etags(header: str) -> list[str]:
+    """The first few etags of If-None-Match."""
+    tags = (tag.strip().removeprefix("W/").strip('"') for tag in header.split(","))
+    return [tag for tag in tags if tag][:MAX_ETAGS]
+
+
+def _moment(request: Request) -> dict[str, Any]:
+    """Which past state a picture is asked for. Raises Denied."""
+    asked: dict[str, Any] = {}
+    try:
+        if (commit := request.query_params.get("commit")) is not None:
+            asked["commit"] = int(commit)
+        if (at := request.query_params.get("at")) is not None:
+            asked["at"] = float(at) if at.replace(".", "", 1).isdigit() else from_rfc3339(at)
+    except ValueError:
+        raise Denied(
+            400, "commit is a number, at is Unix seconds or a time such as 2026-01-31T12:00:00Z"
+        ) from None
+    return asked
 
 
 def _gauge(name: str, items: Any) -> Iterator[str]:

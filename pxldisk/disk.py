@@ -222,6 +222,10 @@ class Disk:
         end = self._memory.grid.height - 1 if last is None else min(last, self._memory.grid.height - 1)
         return [self._memory.describe(bank, row) for row in range(max(0, first), end + 1)]
 
+    def row_bytes(self, bank: int, row: int) -> bytes:
+        """The 3 * width bytes of a row as they are now, padding and all."""
+        return self._memory.pictures[bank].row(row)
+
     def png(self, bank: int) -> bytes:
         """The bank's picture as the bytes of a PNG file, consistent whatever is being written."""
         return bytes(self._memory.stamped(bank, self._commits).image)

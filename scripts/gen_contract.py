@@ -76,11 +76,19 @@ VIEWER_METHODS = {
     "scroll.send": Row('`{scroll_id, state: "accepted", at, receipts}`; then `scroll.changed` to the sender'),
     "scroll.list": Row("`{scrolls: [Scroll with side, at, state, receipts], complete}`"),
     "scroll.get": Row("one of those"),
-    "disk.list": Row("`{banks: [{bank, name, width, height, zones}], max_banks, failed}`"),
-    "disk.rows": Row("`{bank, rows: [{row, state, kind, seq, at, …}]}`"),
-    "disk.png": Row("`{png}`, base64"),
+    "disk.list": Row("`{banks: [{bank, name, width, height, zones}], max_banks, commit, failed}`"),
+    "disk.rows": Row("`{bank, rows: [{row, state, kind, seq, at, …, content?}]}`; `content` is base64"),
+    "disk.png": Row("`{commit, at, etag, png?}`: a consistent picture, base64"),
+    "disk.watch": Row(
+        "`{node, bank}`; from then on `disk.changed`. Watch first, then read: nothing is missed"
+    ),
+    "disk.unwatch": Row("`{}`"),
+    "disk.history": Row(
+        "`{bank, oldest, newest, commits: [{commit, at, rows: [{row, state, kind, seq}]}]}`, oldest first; "
+        "`oldest` is the first commit after which the disk can still be shown"
+    ),
     "disk.snapshot": Row("`{snapshots: [path]}`", "`{node}`"),
-    "disk.verify": Row("nothing yet: `hyperpi disk verify` reads the files of this machine", "`{node}`"),
+    "disk.verify": Row("`{problems: [{file, row, offset, what, remedy}], count, at}`; none: sound"),
 }
 
 SOCKET_METHODS: dict[str, tuple[type[contract.Shape] | None, str]] = {
@@ -101,6 +109,8 @@ NOTICES = {
     "prompt.changed": "`{agent, id, receipt}`",
     "nearby.changed": "`{}`: an admin who shows `node.nearby` asks again",
     "scroll.changed": "`{scroll_id, to, state, opcode?, reason?}`, one series per recipient",
+    "disk.changed": "`{node, bank, rows: [{row, state, kind, seq}]}` of the banks that are watched: each row "
+    "as it is now. Changes that follow one another quickly are told as one",
 }
 
 INTRO = """\

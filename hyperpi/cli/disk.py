@@ -129,22 +129,33 @@ def read(row: int, bank: int | None, as_json: bool) -> None:
         click.echo(payload)
 
 
-@click.command("verify", cls=Verb, example="hyperpi disk verify")
+@click.command(
+    "verify",
+    cls=Verb,
+    example="""hyperpi disk verify
+               hyperpi disk verify --node attic""",
+)
+@_node
 @json_option
-def check(as_json: bool) -> None:
+def check(node: str | None, as_json: bool) -> None:
     """Check every byte of the disk, its log and its snapshots; exit 1 if something is wrong.
 
     May be done while the node runs. With --json a list of what is wrong.
     """
-    from hyperpi.cli import disk_files
+    if node is not None:
+        with connected() as client:
+            found = rows_of(client.call("disk.verify", {"node": node}), "problems")
+    else:
+        from hyperpi.cli import disk_files
 
-    with disk_files.disk_errors(_folder()):
-        found = disk_files.problems(_folder())
+        with disk_files.disk_errors(_folder()):
+            found = disk_files.problems(_folder())
     if as_json:
         print_json(found)
     for problem in found if not as_json else ():
         row = f" row {problem['row']}" if problem.get("row") is not None else ""
-        click.echo(f"{problem['file']}:{row} {one_line(problem['what'])} ({one_line(problem['remedy'])})")
+        said = f"{one_line(problem['what'])} ({one_line(problem['remedy'])})"
+        click.echo(f"{one_line(problem['file'])}:{row} {said}")
     if found:
         where = ", ".join(str(problem["row"]) for problem in found if problem.get("row") is not None)
         rows_said = f" in row {where}" if where else ""
@@ -152,7 +163,7 @@ def check(as_json: bool) -> None:
             f"{len(found)} things are wrong with the disk{rows_said}", hint="`hyperpi disk repair` mends it"
         )
     if not as_json:
-        click.echo(f"{_folder()}: sound")
+        click.echo(f"{_folder() if node is None else f'the disk of {node}'}: sound")
 
 
 @click.command("repair", cls=Verb, example="hyperpi node stop && hyperpi disk repair")

@@ -1,5 +1,7 @@
 """Values to and from the wire, both directions side by side. Generated classes go no further than this."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from hyperpi import strict_json
@@ -7,6 +9,7 @@ from hyperpi.errors import HyperPiError
 from hyperpi.event import Cursor
 from hyperpi.mesh_view import Change
 from hyperpi.roles import Caller
+from hyperpi.row_changes import RowChange
 from hyperpi.status import from_json_rpc, kind_of, to_json_rpc
 from hyperpi.wire.hyperpi.v1 import console_pb2, mesh_pb2
 
@@ -72,3 +75,13 @@ def change_from_wire(change: console_pb2.MeshChange) -> Change:
         agents={item.id: item.json for item in change.agents},
         gone=tuple(change.gone),
     )
+
+
+def rows_to_wire(rows: Iterable[RowChange]) -> list[mesh_pb2.BankRow]:
+    """Changed rows, each encoded once by its node."""
+    return [mesh_pb2.BankRow(row=row, row_json=encoded) for row, encoded in rows]
+
+
+def rows_from_wire(rows: Iterable[mesh_pb2.BankRow]) -> list[RowChange]:
+    """The same, as `RowChanges` takes them."""
+    return [(row.row, row.row_json) for row in rows]

@@ -12,12 +12,14 @@ import grpc
 import pytest
 
 from hyperpi.address import AgentId, NodeId
+from hyperpi.bank_mirror import MirroredBank
 from hyperpi.console_client import ConsoleClient, Mirror
 from hyperpi.errors import AmbiguousName, HyperPiError, NodeUnreachable, NotFound
 from hyperpi.event import Cursor
 from hyperpi.frames import FrameQueue
 from hyperpi.mesh_view import MeshView
 from hyperpi.roles import Caller
+from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import console_pb2_grpc, mesh_pb2
 from hypivisor.console_service import ConsoleService
 from hypivisor.link_service import LinkService, NodeLink
@@ -41,9 +43,12 @@ class SmallNode:
         self._link: NodeLink | None = None
         self._reading: asyncio.Task[None] | None = None
         self._sent: int | None = None
+        self.rows = {8: {9: 0}}  # how often each row of each bank was written
+        self.watched: set[int] = set()
 
     def join(self) -> None:
         self._sent = None
+        self.watched.clear()
         self._link = self._service.links[DEN] = NodeLink(DEN)
         self._service.registry.link(DEN, "den", 1, {}, 0.0, 0.0)
         self._service.registry.replace_agents(DEN, [agent()])
@@ -70,7 +75,30 @@ class SmallNode:
                     self._subscribe(frame.subscribe)
                 elif frame.WhichOneof("frame") == "unsubscribe":
                     self._sent = None
+                elif frame.WhichOneof("frame") == "watch_bank":
+                    self._watch(frame.watch_bank)
+                elif frame.WhichOneof("frame") == "unwatch_bank":
+                    self.watched.discard(frame.unwatch_bank.bank)
             await queue.wake.wait()
+
+    def write(self, row: int, bank: int = 8) -> None:
+        self.rows[bank][row] = self.rows[bank].get(row, 0) + 1
+        if bank in self.watched:
+            self._tell(bank, [row])
+
+    def _watch(self, wanted: mesh_pb2.WatchBank) -> None:
+        if wanted.bank not in self.rows:
+            error = convert.error_to_wire(NotFound("no such bank"))
+            self._say(reply=mesh_pb2.Reply(call=wanted.call, error=error))
+            return
+        self.watched.add(wanted.bank)
+        self._say(reply=mesh_pb2.Reply(call=wanted.call, result_json=b"{}"))
+        if wanted.whole:
+            self._tell(wanted.bank, list(self.rows[wanted.bank]))
+
+    def _tell(self, bank: int, rows: list[int]) -> None:
+        told = convert.rows_to_wire((row, b"%d" % self.rows[bank][row]) for row in rows)
+        self._say(bank_rows=mesh_pb2.BankRows(bank=bank, rows=told))
 
     def _subscribe(self, wanted: mesh_pb2.Subscribe) -> None:
         held = wanted.epoch == self.epoch and self.oldest <= wanted.seq <= self.head
@@ -386,3 +414,108 @@ async def test_a_viewer_that_comes_as_the_last_one_leaves_gets_every_event(clien
         node.emit()
         await mirrored(again, head, head + 1)
         again.release()
+
+
+# --- banks ----------------------------------------------------------------------------------------------
+
+
+class Looking:
+    """Somebody who watches bank 8 of the den."""
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+        self.rows: dict[int, int] = {}
+        self.feed: MirroredBank
+
+    async def watch(self, client: ConsoleClient) -> "Looking":
+        self.feed = await client.watch_bank("den", 8, self.woken.set)
+        return self
+
+    async def sees(self, rows: dict[int, int]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                self.woken.clear()
+                self.rows |= {row: int(told) for row, told in self.feed.changes.take()}
+                if self.rows == rows:
+                    return
+                await self.woken.wait()
+
+
+async def no_demand(node: SmallNode) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while node.watched:
+            await asyncio.sleep(0)
+
+
+async def test_a_node_tells_of_its_rows_only_while_somebody_watches(client, node):
+    node.write(9)
+    assert node.watched == set()
+    one, two = await Looking().watch(client), await Looking().watch(client)
+    assert one.feed.node == DEN
+    node.write(10)
+    for looking in (one, two):
+        await looking.sees({10: 1})
+    one.feed.release()
+    node.write(10)
+    await two.sees({10: 2})
+    assert not one.feed.changes
+    two.feed.release()
+    await no_demand(node)
+    again = await Looking().watch(client)
+    node.write(9)
+    await again.sees({9: 2})
+    again.feed.release()
+
+
+async def test_rows_that_changed_while_the_node_was_away_are_told_when_it_is_back(client, node):
+    looking = await Looking().watch(client)
+    node.write(9)
+    await looking.sees({9: 1})
+    await node.drop()
+    node.write(9)
+    node.write(11)
+    node.join()
+    await looking.sees({9: 2, 11: 1})
+    node.write(11)
+    await looking.sees({9: 2, 11: 2})
+    looking.feed.release()
+
+
+async def test_rows_that_changed_while_the_hypivisor_was_away_are_told_when_it_is_back(mesh, client, node):
+    looking = await Looking().watch(client)
+    await mesh.stop()
+    await mesh.start()
+    again = SmallNode(mesh.service)
+    again.rows = {8: {9: 5}}
+    again.join()
+    await looking.sees({9: 5})
+    looking.feed.release()
+
+
+async def test_a_front_end_that_goes_away_watches_no_longer(mesh, node):
+    node.join()
+    async with connected(mesh) as client:
+        looking = await Looking().watch(client)
+        node.write(9)
+        await looking.sees({9: 1})
+    await no_demand(node)
+
+
+async def test_a_bank_that_cannot_be_watched_says_why_and_leaves_nothing(mesh, client, node):
+    with pytest.raises(NotFound):
+        await client.watch_bank("den", 12, lambda: None)
+    with pytest.raises(NotFound):
+        await client.watch_bank("attic", 8, lambda: None)
+    assert client._banks == {}
+    assert node.watched == set()
+    assert not mesh.service.banks._demand.watched()
+
+
+async def test_who_watches_as_the_last_one_leaves_is_told(client, node):
+    for number in range(1, 20):
+        leaving = await Looking().watch(client)
+        leaving.feed.release()
+        staying = await Looking().watch(client)
+        node.write(9)
+        await staying.sees({9: number})
+        staying.feed.release()

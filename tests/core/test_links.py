@@ -244,7 +244,7 @@ async def test_an_agent_that_nobody_has_or_whose_node_is_away_cannot_be_watched(
         await service.watch(LEAD, None, Watching())
     with pytest.raises(NotFound):
         await service.watch(AgentId("a-none"), None, Watching())
-    assert service.demand.agents() == ()
+    assert service.demand.watched() == ()
 
 
 @pytest.mark.parametrize("turns", range(8))

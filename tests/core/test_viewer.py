@@ -14,6 +14,7 @@ from hyperpi.event import Cursor, Reset, read_head, stamp
 from hyperpi.mesh_view import Change, MeshView
 from hyperpi.ring import Ring
 from hyperpi.roles import OPERATOR, VIEWER, Caller
+from hyperpi.row_changes import RowChanges
 from hyperpi.viewer import MAX_QUEUED_MESSAGES, REVOKED, SLOW, Viewer, serve_viewer
 
 PATIENCE_S = 10.0
@@ -70,6 +71,18 @@ async def _at_once() -> None:
     pass
 
 
+class SmallBank:
+    """One viewer's hold on a bank."""
+
+    def __init__(self, node: str, bank: int, wake: Callable[[], None], held: "list[SmallBank]") -> None:
+        self.node, self.bank = node, bank
+        self.changes = RowChanges(wake)
+        self._held = held
+
+    def release(self) -> None:
+        self._held.remove(self)
+
+
 class SmallBackend:
     """A mesh of two agents."""
 
@@ -77,6 +90,7 @@ class SmallBackend:
         self.view = MeshView("home", "r-1")
         self.agents = {name: SmallAgent(name) for name in ("lead", "site")}
         self.prompt_takes = _at_once
+        self.banks: list[SmallBank] = []
 
     async def mesh(self, caller: Caller) -> bytes:
         return self.view.whole_json({"name": caller.name, "role": caller.role})
@@ -95,6 +109,19 @@ class SmallBackend:
         feed = SmallFeed(found)
         found.feeds.append(feed)
         return feed
+
+    async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> SmallBank:
+        if node not in {"den", "n-den"} or bank not in {8, 9}:
+            raise NotFound(f"no bank {bank} of {node}")
+        feed = SmallBank("n-den", bank, wake, self.banks)
+        self.banks.append(feed)
+        return feed
+
+    def write(self, row: int, seq: int) -> None:
+        """A row of bank 8 changes."""
+        for feed in self.banks:
+            if feed.bank == 8:
+                feed.changes.offer([(row, json.dumps({"row": row, "seq": seq}).encode())])
 
 
 class Page:
@@ -154,6 +181,7 @@ def backend() -> Iterator[SmallBackend]:
     made = SmallBackend()
     yield made
     assert not made.view._listeners
+    assert made.banks == []
     for agent in made.agents.values():
         assert agent.feeds == [] and not agent.ring._listeners
 
@@ -530,3 +558,44 @@ async def test_notices_come_to_whom_they_are_meant_for(page, lead):
         view.notice(topic, "heard", b"{}")
     assert [(await page.next())["method"] for _ in range(4)] == ["heard"] * 4
     assert page.got.empty()
+
+
+# --- banks of a PXLDisk ---------------------------------------------------------------------------------
+
+
+async def test_rows_are_told_from_the_answer_on_until_they_are_not_wanted(page, backend):
+    backend.write(9, 1)
+    assert await page.answer("disk.watch", node="den", bank=8) == {"node": "n-den", "bank": 8}
+    backend.write(9, 2)
+    told = await page.next()
+    assert told["method"] == "disk.changed"
+    assert told["params"] == {"node": "n-den", "bank": 8, "rows": [{"row": 9, "seq": 2}]}
+    assert await page.answer("disk.unwatch", node="den", bank=8) == {}
+    assert backend.banks == []
+    assert await page.answer("disk.unwatch", node="den", bank=8) == {}
+
+
+async def test_a_bank_is_watched_once_whatever_its_node_is_called(page, backend):
+    for node in ("den", "n-den", "den"):
+        await page.answer("disk.watch", node=node, bank=8)
+    assert len(backend.banks) == 1
+    await page.answer("disk.unwatch", node="n-den", bank=8)
+    assert backend.banks == []
+
+
+async def test_a_viewer_that_does_not_read_is_told_later_how_each_row_ended(page, backend):
+    await page.answer("disk.watch", node="den", bank=8)
+    page.reads.clear()
+    backend.write(9, 1)
+    await asyncio.wait_for(page.blocked.wait(), PATIENCE_S)
+    for seq in range(2, 10_000):
+        backend.write(9 + seq % 5, seq)
+    page.reads.set()
+    assert (await page.next())["params"]["rows"] == [{"row": 9, "seq": 1}]
+    assert [row["seq"] for row in (await page.next())["params"]["rows"]] == list(range(9_995, 10_000))
+    await page.answer("mesh.get")  # and nothing else was in between
+
+
+async def test_a_bank_that_is_not_there_is_an_error_and_nothing_is_held(page, backend):
+    assert (await page.answer("disk.watch", node="den", bank=12))["code"] == -32004
+    assert backend.banks == []

@@ -60,6 +60,24 @@ class FeedBatch(_message.Message):
     runs: _containers.RepeatedCompositeFieldContainer[_mesh_pb2.EventRun]
     def __init__(self, opened: _Optional[_Union[_mesh_pb2.Subscribed, _Mapping]] = ..., runs: _Optional[_Iterable[_Union[_mesh_pb2.EventRun, _Mapping]]] = ...) -> None: ...
 
+class WatchBankRequest(_message.Message):
+    __slots__ = ("node", "bank", "whole")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    BANK_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    bank: int
+    whole: bool
+    def __init__(self, node: _Optional[str] = ..., bank: _Optional[int] = ..., whole: _Optional[bool] = ...) -> None: ...
+
+class BankBatch(_message.Message):
+    __slots__ = ("node", "rows")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    rows: _containers.RepeatedCompositeFieldContainer[_mesh_pb2.BankRow]
+    def __init__(self, node: _Optional[str] = ..., rows: _Optional[_Iterable[_Union[_mesh_pb2.BankRow, _Mapping]]] = ...) -> None: ...
+
 class ConsoleCall(_message.Message):
     __slots__ = ("method", "params_json", "caller")
     METHOD_FIELD_NUMBER: _ClassVar[int]

@@ -45,6 +45,11 @@ class ConsoleStub:
                 request_serializer=hyperpi_dot_v1_dot_console__pb2.AttachRequest.SerializeToString,
                 response_deserializer=hyperpi_dot_v1_dot_console__pb2.FeedBatch.FromString,
                 _registered_method=True)
+        self.WatchBank = channel.unary_stream(
+                '/hyperpi.v1.Console/WatchBank',
+                request_serializer=hyperpi_dot_v1_dot_console__pb2.WatchBankRequest.SerializeToString,
+                response_deserializer=hyperpi_dot_v1_dot_console__pb2.BankBatch.FromString,
+                _registered_method=True)
         self.Call = channel.unary_unary(
                 '/hyperpi.v1.Console/Call',
                 request_serializer=hyperpi_dot_v1_dot_console__pb2.ConsoleCall.SerializeToString,
@@ -71,6 +76,14 @@ class ConsoleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchBank(self, request, context):
+        """The rows of one bank that change. Ends with UNAVAILABLE when its node went away: come back, and ask for
+        the whole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Call(self, request, context):
         """Any method of the contract that is not a stream.
         """
@@ -90,6 +103,11 @@ def add_ConsoleServicer_to_server(servicer, server):
                     servicer.Attach,
                     request_deserializer=hyperpi_dot_v1_dot_console__pb2.AttachRequest.FromString,
                     response_serializer=hyperpi_dot_v1_dot_console__pb2.FeedBatch.SerializeToString,
+            ),
+            'WatchBank': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchBank,
+                    request_deserializer=hyperpi_dot_v1_dot_console__pb2.WatchBankRequest.FromString,
+                    response_serializer=hyperpi_dot_v1_dot_console__pb2.BankBatch.SerializeToString,
             ),
             'Call': grpc.unary_unary_rpc_method_handler(
                     servicer.Call,
@@ -151,6 +169,33 @@ class Console:
             '/hyperpi.v1.Console/Attach',
             hyperpi_dot_v1_dot_console__pb2.AttachRequest.SerializeToString,
             hyperpi_dot_v1_dot_console__pb2.FeedBatch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchBank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/hyperpi.v1.Console/WatchBank',
+            hyperpi_dot_v1_dot_console__pb2.WatchBankRequest.SerializeToString,
+            hyperpi_dot_v1_dot_console__pb2.BankBatch.FromString,
             options,
             channel_credentials,
             insecure,

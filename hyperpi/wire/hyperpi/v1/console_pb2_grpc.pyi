@@ -8,6 +8,7 @@ class ConsoleStub:
     def __init__(self, channel: grpc.aio.Channel) -> None: ...
     Watch: grpc.aio.UnaryStreamMultiCallable[hyperpi.wire.hyperpi.v1.console_pb2.WatchRequest, hyperpi.wire.hyperpi.v1.console_pb2.MeshChange]
     Attach: grpc.aio.UnaryStreamMultiCallable[hyperpi.wire.hyperpi.v1.console_pb2.AttachRequest, hyperpi.wire.hyperpi.v1.console_pb2.FeedBatch]
+    WatchBank: grpc.aio.UnaryStreamMultiCallable[hyperpi.wire.hyperpi.v1.console_pb2.WatchBankRequest, hyperpi.wire.hyperpi.v1.console_pb2.BankBatch]
     Call: grpc.aio.UnaryUnaryMultiCallable[hyperpi.wire.hyperpi.v1.console_pb2.ConsoleCall, hyperpi.wire.hyperpi.v1.mesh_pb2.Reply]
 
 class ConsoleServicer:
@@ -17,6 +18,9 @@ class ConsoleServicer:
     def Attach(
         self, request: hyperpi.wire.hyperpi.v1.console_pb2.AttachRequest, context: grpc.aio.ServicerContext[hyperpi.wire.hyperpi.v1.console_pb2.AttachRequest, hyperpi.wire.hyperpi.v1.console_pb2.FeedBatch]
     ) -> AsyncIterator[hyperpi.wire.hyperpi.v1.console_pb2.FeedBatch] | Awaitable[None]: ...
+    def WatchBank(
+        self, request: hyperpi.wire.hyperpi.v1.console_pb2.WatchBankRequest, context: grpc.aio.ServicerContext[hyperpi.wire.hyperpi.v1.console_pb2.WatchBankRequest, hyperpi.wire.hyperpi.v1.console_pb2.BankBatch]
+    ) -> AsyncIterator[hyperpi.wire.hyperpi.v1.console_pb2.BankBatch] | Awaitable[None]: ...
     def Call(
         self, request: hyperpi.wire.hyperpi.v1.console_pb2.ConsoleCall, context: grpc.aio.ServicerContext[hyperpi.wire.hyperpi.v1.console_pb2.ConsoleCall, hyperpi.wire.hyperpi.v1.mesh_pb2.Reply]
     ) -> Awaitable[hyperpi.wire.hyperpi.v1.mesh_pb2.Reply]: ...

@@ -19,7 +19,7 @@ class HypivisorBatch(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[HypivisorFrame, _Mapping]]] = ...) -> None: ...
 
 class NodeFrame(_message.Message):
-    __slots__ = ("hello", "agent", "forgotten", "status", "subscribed", "events", "reset", "reply", "call", "notice", "scroll", "receipt", "heartbeat", "goodbye")
+    __slots__ = ("hello", "agent", "forgotten", "status", "subscribed", "events", "reset", "reply", "call", "notice", "scroll", "receipt", "heartbeat", "goodbye", "bank_rows")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
     FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class NodeFrame(_message.Message):
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    BANK_ROWS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     agent: AgentReport
     forgotten: AgentForgotten
@@ -48,10 +49,11 @@ class NodeFrame(_message.Message):
     receipt: ScrollReceipt
     heartbeat: Heartbeat
     goodbye: Goodbye
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., agent: _Optional[_Union[AgentReport, _Mapping]] = ..., forgotten: _Optional[_Union[AgentForgotten, _Mapping]] = ..., status: _Optional[_Union[NodeStatus, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., events: _Optional[_Union[EventRun, _Mapping]] = ..., reset: _Optional[_Union[StreamReset, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., scroll: _Optional[_Union[ScrollOffer, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+    bank_rows: BankRows
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., agent: _Optional[_Union[AgentReport, _Mapping]] = ..., forgotten: _Optional[_Union[AgentForgotten, _Mapping]] = ..., status: _Optional[_Union[NodeStatus, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., events: _Optional[_Union[EventRun, _Mapping]] = ..., reset: _Optional[_Union[StreamReset, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., scroll: _Optional[_Union[ScrollOffer, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., bank_rows: _Optional[_Union[BankRows, _Mapping]] = ...) -> None: ...
 
 class HypivisorFrame(_message.Message):
-    __slots__ = ("welcome", "subscribe", "unsubscribe", "call", "reply", "routed", "delivery", "receipt", "back", "heartbeat", "goodbye")
+    __slots__ = ("welcome", "subscribe", "unsubscribe", "call", "reply", "routed", "delivery", "receipt", "back", "heartbeat", "goodbye", "watch_bank", "unwatch_bank")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
     UNSUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +65,8 @@ class HypivisorFrame(_message.Message):
     BACK_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    WATCH_BANK_FIELD_NUMBER: _ClassVar[int]
+    UNWATCH_BANK_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     subscribe: Subscribe
     unsubscribe: Unsubscribe
@@ -74,7 +78,9 @@ class HypivisorFrame(_message.Message):
     back: NodeBack
     heartbeat: Heartbeat
     goodbye: Goodbye
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., routed: _Optional[_Union[ScrollRouted, _Mapping]] = ..., delivery: _Optional[_Union[ScrollDelivery, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., back: _Optional[_Union[NodeBack, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+    watch_bank: WatchBank
+    unwatch_bank: UnwatchBank
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., routed: _Optional[_Union[ScrollRouted, _Mapping]] = ..., delivery: _Optional[_Union[ScrollDelivery, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., back: _Optional[_Union[NodeBack, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., watch_bank: _Optional[_Union[WatchBank, _Mapping]] = ..., unwatch_bank: _Optional[_Union[UnwatchBank, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol", "version", "boot", "platform", "agents", "status", "address")
@@ -185,6 +191,38 @@ class StreamReset(_message.Message):
     epoch: str
     reason: str
     def __init__(self, agent: _Optional[str] = ..., epoch: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class WatchBank(_message.Message):
+    __slots__ = ("call", "bank", "whole")
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    BANK_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    call: int
+    bank: int
+    whole: bool
+    def __init__(self, call: _Optional[int] = ..., bank: _Optional[int] = ..., whole: _Optional[bool] = ...) -> None: ...
+
+class UnwatchBank(_message.Message):
+    __slots__ = ("bank",)
+    BANK_FIELD_NUMBER: _ClassVar[int]
+    bank: int
+    def __init__(self, bank: _Optional[int] = ...) -> None: ...
+
+class BankRows(_message.Message):
+    __slots__ = ("bank", "rows")
+    BANK_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    bank: int
+    rows: _containers.RepeatedCompositeFieldContainer[BankRow]
+    def __init__(self, bank: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[BankRow, _Mapping]]] = ...) -> None: ...
+
+class BankRow(_message.Message):
+    __slots__ = ("row", "row_json")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    ROW_JSON_FIELD_NUMBER: _ClassVar[int]
+    row: int
+    row_json: bytes
+    def __init__(self, row: _Optional[int] = ..., row_json: _Optional[bytes] = ...) -> None: ...
 
 class Caller(_message.Message):
     __slots__ = ("name", "role", "source", "connection")
