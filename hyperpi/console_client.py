@@ -48,17 +48,21 @@ class SnapshotAnswer(msgspec.Struct):
     snapshot: msgspec.Raw
 
 
-class ConsoleClient:
-    """Connects to a hypivisor's Console at `target`, such as `unix:/path`."""
+def local_channel(target: str) -> grpc.aio.Channel:
+    """To a hypivisor of this machine, such as `unix:/path`: a socket in a private folder, never a port."""
+    return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
 
-    def __init__(self, target: str) -> None:
+
+class ConsoleClient:
+    """A `viewer.Backend` over a hypivisor's Console. It owns the channel, which `run` closes in the end."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         self.view = MeshView()
         self.connected, self.disconnected = asyncio.Event(), asyncio.Event()  # one of them is set
         self.disconnected.set()
         self.on_notice: list[Notify] = []
-        # A Unix socket in a private folder, never a port.
-        self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
-        self._stub = console_pb2_grpc.ConsoleStub(self._channel)
+        self._channel = channel
+        self._stub = console_pb2_grpc.ConsoleStub(channel)
         self._feeds: dict[str, Mirror] = {}
         self._banks: dict[tuple[str, int], BankMirror] = {}
 
@@ -77,6 +81,7 @@ class ConsoleClient:
                     log.exception("the console stream could not be read")
                 self.connected.clear()
                 self.disconnected.set()
+                self.view.wake()  # it may not be what viewers should look at any more
                 await asyncio.sleep(next(waits))
         finally:
             for feed in list(self._feeds.values()):

@@ -19,6 +19,20 @@ from hyperpi.strict_json import encode
 from hyperpi.viewer import Backend, Viewer, serve_viewer
 
 
+class Occupancy:
+    """Whether somebody is there: one of the two events is set."""
+
+    def __init__(self) -> None:
+        self.occupied, self.empty = asyncio.Event(), asyncio.Event()
+        self.empty.set()
+
+    def tell(self, count: int) -> None:
+        """How many there are now."""
+        now, past = (self.occupied, self.empty) if count else (self.empty, self.occupied)
+        now.set()
+        past.clear()
+
+
 class ControlSocket:
     """Serves one Unix socket. `agents`: the address of every living agent of this machine, by its pid."""
 
@@ -26,6 +40,7 @@ class ControlSocket:
         self, backend: Backend, owner: Callable[[], Caller], agents: Callable[[], Mapping[int, str]]
     ) -> None:
         self.viewers: set[Viewer] = set()
+        self.occupancy = Occupancy()
         self._backend = backend
         self._owner = owner
         self._agents = agents
@@ -41,6 +56,7 @@ class ControlSocket:
     ) -> None:
         viewer = Viewer(self._backend, self._caller(peer_pid), _LineOutlet(writer))
         self.viewers.add(viewer)
+        self.occupancy.tell(len(self.viewers))
 
         async def read() -> None:
             try:
@@ -54,6 +70,7 @@ class ControlSocket:
             await serve_viewer(viewer, read)
         finally:
             self.viewers.discard(viewer)
+            self.occupancy.tell(len(self.viewers))
 
     def _caller(self, peer_pid: int) -> Caller:
         family = lineage(peer_pid)

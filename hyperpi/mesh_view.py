@@ -81,6 +81,10 @@ class MeshView:
             if len(self._removed) == self._removed.maxlen:
                 self._forgotten_rev = self._removed[0][0]
             self._removed.append((rev, item))
+        self.wake()
+
+    def wake(self) -> None:
+        """Have every listener look again."""
         for listener in tuple(self._listeners):
             listener()
 

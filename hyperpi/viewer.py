@@ -63,10 +63,12 @@ class BankFeed(Protocol):
 class Backend(Protocol):
     """What a viewer looks at: the mesh through the hypivisor, or one node."""
 
-    view: MeshView
+    @property
+    def view(self) -> MeshView:
+        """The roster to look at now; another one wakes whoever listens to the former."""
 
     async def mesh(self, caller: Caller) -> bytes:
-        """The encoded result of mesh.get."""
+        """The encoded result of mesh.get, as `view` is when this returns."""
 
     async def call(self, method: str, params: Mapping[str, Any], caller: Caller) -> bytes:
         """The encoded result of any method that is not a stream. Raises HyperPiError."""
@@ -112,6 +114,7 @@ class Viewer:
         self._bank_names: dict[tuple[str, int], tuple[str, int]] = {}  # as asked for, and as they are
         self._mesh_rev: int | None = None
         self._mesh_epoch = ""
+        self._listening: MeshView | None = None  # the view whose changes wake us
         self._wake = asyncio.Event()
         self._in_order = asyncio.Lock()
         self._closing: tuple[int, str] | None = None
@@ -151,11 +154,20 @@ class Viewer:
                 return msgspec.Raw(await self._backend.call(method, params, self.caller))
 
     async def _mesh_get(self) -> msgspec.Raw:
+        whole = msgspec.Raw(await self._backend.mesh(self.caller))
+        # Without an await since the answer was made: it is of this revision of this view.
         view = self._backend.view
-        # Before the answer is made: what changes meanwhile is told twice rather than never.
         self._mesh_rev, self._mesh_epoch = view.rev, view.epoch
-        view.listen(self._wake.set)
-        return msgspec.Raw(await self._backend.mesh(self.caller))
+        if self._listening is not view:
+            self._unlisten()
+            view.listen(self._wake.set)
+            self._listening = view
+        return whole
+
+    def _unlisten(self) -> None:
+        if self._listening is not None:
+            self._listening.unlisten(self._wake.set)
+            self._listening = None
 
     async def _attach(self, wanted: contract.Attach) -> Any:
         cursor = Cursor(wanted.epoch, wanted.seq) if wanted.epoch and wanted.seq is not None else None
@@ -232,7 +244,7 @@ class Viewer:
     async def leave(self) -> None:
         """The connection has ended: nothing is answered, followed or held any more."""
         await self.rpc.close()  # first of all: what it cancels cannot attach any more
-        self._backend.view.unlisten(self._wake.set)
+        self._unlisten()
         for agent in list(self._attachments):
             self._drop(agent)
         while self._banks:

@@ -18,7 +18,7 @@ from hyperpi.address import NodeId, new_id
 from hyperpi.candidates import NODE_TYPE
 from hyperpi.clock import rfc3339
 from hyperpi.config import Home
-from hyperpi.console_client import ConsoleClient
+from hyperpi.console_client import ConsoleClient, local_channel
 from hyperpi.contract import Json
 from hyperpi.control import ControlSocket
 from hyperpi.errors import Conflict
@@ -32,6 +32,7 @@ from hypivisor.joins import Pending, PendingJoins
 from hypivisor.link_service import LinkService
 from hypivisor.methods import Methods
 from hypivisor.neighbours import announcement, unjoined
+from hypivisor.owners_console import OwnersConsole
 from hypivisor.registry import LIMITS, Registry
 from hypivisor.trust import Gate, open_gate
 
@@ -187,6 +188,7 @@ async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack:
 
     links.methods = Methods(links, gate.trust, home, join_address=join_address, nearby=nearby, joins=joins)
     console = ConsoleService(links, links.methods)
+    console_pb2_grpc.add_ConsoleServicer_to_server(OwnersConsole(console, links, gate.mesh.id), link_server)
     consoles.append(console)
 
     def credential_ended(credential: str) -> None:
@@ -215,7 +217,7 @@ async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack:
         addresses=reachable().addresses,
         console=console_path,
         control=sockets / "hypivisor.sock",
-        client=ConsoleClient(f"unix:{console_path}"),
+        client=ConsoleClient(local_channel(f"unix:{console_path}")),
         neighbourhood=neighbourhood,
     )
 

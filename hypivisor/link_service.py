@@ -87,6 +87,7 @@ class NodeLink:
         self.node = node
         self.queue: FrameQueue[mesh_pb2.HypivisorFrame] = FrameQueue()
         self.farewell: str | None = None
+        self.over = asyncio.Event()
         self._numbers = itertools.count(1)
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._working: set[asyncio.Task[None]] = set()
@@ -189,6 +190,7 @@ class NodeLink:
 
     def close(self) -> None:
         """The stream has ended: whoever waits for the node is told, and nothing is done for it any more."""
+        self.over.set()
         for task in self._working:
             task.cancel()
         gone = NodeUnreachable("the node's link has ended", hint="it is dialling again")
@@ -490,20 +492,23 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         self.registry.status(node, load, disk)
 
     async def _answer(self, link: NodeLink, call: mesh_pb2.Call) -> None:
+        reply = await self.answer_owner(link.node, call)
+        reply.call = call.call
+        link.send(reply=reply)
+
+    async def answer_owner(self, node: NodeId, call: mesh_pb2.Call) -> mesh_pb2.Reply:
         """A call of a machine's owner, who is an operator of the mesh and no more, or of an agent there."""
-        node_name = self.registry.nodes[link.node].name
+        node_name = self.registry.nodes[node].name
         name = call.caller.name.removesuffix(f"@{node_name}") or "owner"
         role, source = (AGENT, "agent") if call.caller.role == AGENT else (OPERATOR, "cli")
         caller = Caller(f"{name}@{node_name}", role, source)
         try:
             assert self.methods is not None
-            reply = mesh_pb2.Reply(result_json=await self.methods.call(call.method, call.params_json, caller))
+            return mesh_pb2.Reply(result_json=await self.methods.call(call.method, call.params_json, caller))
         except Exception as exc:  # a boundary: an error of ours is an answer, and must not end the link
             if not isinstance(exc, HyperPiError):
                 log.exception("a call failed method=%s", call.method)
-            reply = mesh_pb2.Reply(error=convert.error_to_wire(exc))
-        reply.call = call.call
-        link.send(reply=reply)
+            return mesh_pb2.Reply(error=convert.error_to_wire(exc))
 
     # --- scrolls ---------------------------------------------------------------------------------------
 

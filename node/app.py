@@ -119,7 +119,7 @@ class Node:
             changed=self._tell_state,
         )
         self.scrolls.use(self.link)
-        self.owner = OwnersBackend(self.backend, self.agents, self.link)
+        self.owner = OwnersBackend(self.backend, self.agents, self.link, self._notify_owner)
         self.local = LocalEndpoint(self.backend, local_token(self.folder / "token"))
         self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_pid)
         self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
@@ -158,6 +158,11 @@ class Node:
             viewer.notice(topic, method, encoded)
         self.link.send(notice={"topic": topic, "method": method, "params_json": encoded})
 
+    def _notify_owner(self, topic: str, method: str, params: bytes) -> None:
+        """A notice of the mesh for whoever looks at it through us."""
+        for viewer in self.control.viewers:
+            viewer.notice(topic, method, params)
+
     # --- running ---------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -189,6 +194,7 @@ class Node:
                     "banks": self.banks.run(),
                     "agent-socket": agent_socket.serve(sockets / "agents.sock", self.folder / "agent.addr"),
                     "control": self.control.serve(sockets / "node.sock"),
+                    "window": self.owner.window.run(self.control.occupancy),
                     "link": self.link.run(),
                     "files": self._watch_files(),
                     "renewal": self._renew(),

@@ -115,6 +115,7 @@ class Link(Observer):
         self._status = status
         self._welcomed = welcomed
         self._state_changed = changed
+        self._target: Target | None = None  # of the present stream
         self._queue: FrameQueue[mesh_pb2.NodeFrame] | None = None
         self._changed: dict[AgentId, None] = {}
         self._watches: dict[AgentId, Watch] = {}
@@ -132,6 +133,12 @@ class Link(Observer):
     def up(self) -> bool:
         """Whether the hypivisor has welcomed us on the present stream."""
         return not self.down.is_set()
+
+    def open_channel(self) -> grpc.aio.Channel | None:
+        """Another connection to where the link leads, as the same node; the caller closes it."""
+        if self._target is None:
+            return None
+        return tls.open_channel(self._target.address, identity=self._target.identity, options=CHANNEL_OPTIONS)
 
     def send(self, **frame: Any) -> bool:
         """Queue one frame; False when there is no link."""
@@ -263,13 +270,14 @@ class Link(Observer):
     def _begin(self, welcome: mesh_pb2.Welcome, target: Target) -> None:
         self.down.clear()
         self.refused = None
+        self._target = target
         self._beat_s = welcome.heartbeat_s or 5.0
         log.info("linked address=%s mesh=%s name=%s", target.address, welcome.mesh, welcome.name)
         self._welcomed(welcome.node, welcome.name, welcome.mesh)
         self._scrolls.linked()
 
     def _end(self) -> None:
-        was_up, self._queue = self.up, None
+        was_up, self._queue, self._target = self.up, None, None
         self.down.set()
         if was_up:
             self._state_changed()

@@ -1,21 +1,23 @@
 """What the owner of this machine sees and may ask: the mesh while it can be reached, else this node.
 
-What concerns this node is answered here; the rest is asked of the hypivisor over the Link, which makes this
-machine's owner an operator there.
+What concerns this node is answered here; the rest is asked of the hypivisor over the Link, or watched through
+a `MeshWindow`. Either way this machine's owner is an operator there.
 """
 
 import getpass
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hyperpi.errors import HyperPiError, NodeUnreachable, NotFound
+from hyperpi.console_client import Notify
+from hyperpi.errors import HyperPiError, NotFound
 from hyperpi.event import Cursor
 from hyperpi.mesh_view import MeshView
 from hyperpi.roles import OPERATOR, Caller
+from hyperpi.viewer import BankFeed, Feed
 from node.agents import Agents
-from node.backend import Backend, LocalFeed
-from node.bank_feeds import BankFeed
+from node.backend import Backend
 from node.link import Link
+from node.mesh_window import MeshWindow
 
 ASK_S = 28.0  # below the 30 s that a viewer waits
 HERE_ALONE = frozenset({"scroll.send"})  # stored on this disk before anybody is asked
@@ -24,11 +26,16 @@ HERE_ALONE = frozenset({"scroll.send"})  # stored on this disk before anybody is
 class OwnersBackend:
     """A `viewer.Backend` over this node's own and the mesh's."""
 
-    def __init__(self, backend: Backend, agents: Agents, link: Link) -> None:
-        self.view: MeshView = backend.view
+    def __init__(self, backend: Backend, agents: Agents, link: Link, notify: Notify) -> None:
+        self.window = MeshWindow(link, notify, backend.view.wake)
         self._backend = backend
         self._agents = agents
         self._link = link
+
+    @property
+    def view(self) -> MeshView:
+        """See viewer.Backend."""
+        return self.window.view or self._backend.view
 
     def owner(self) -> Caller:
         """The person whose machine this is."""
@@ -37,7 +44,7 @@ class OwnersBackend:
     async def mesh(self, caller: Caller) -> bytes:
         """See viewer.Backend."""
         if self._link.up:
-            return await self._link.ask("mesh.get", {}, caller, ASK_S)
+            return await (await self.window.client()).mesh(caller)
         return await self._backend.mesh(caller)
 
     async def call(self, method: str, params: Mapping[str, Any], caller: Caller) -> bytes:
@@ -55,18 +62,17 @@ class OwnersBackend:
             return True
         return params.get("node") in {self._agents.node, self._agents.node_name}
 
-    async def feed(self, agent: str, cursor: Cursor | None) -> LocalFeed:
-        """See viewer.Backend: streams of this machine's agents."""
+    async def feed(self, agent: str, cursor: Cursor | None) -> Feed:
+        """See viewer.Backend: an agent of this machine, else one of the mesh."""
         try:
             return await self._backend.feed(agent, cursor)
         except NotFound:
             if not self._link.up:
                 raise
-            raise NodeUnreachable(
-                f"{agent} is not on this machine",
-                hint="set HYPIVISOR to the Pi-DE address and HYPI_TOKEN to follow agents elsewhere",
-            ) from None
+        return await (await self.window.client()).feed(agent, cursor)
 
     async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> BankFeed:
-        """See viewer.Backend: banks of this machine."""
-        return await self._backend.watch_bank(node, bank, wake)
+        """See viewer.Backend: a bank of this machine, else of another one."""
+        if self._is_ours("disk.watch", {"node": node}) or not self._link.up:
+            return await self._backend.watch_bank(node, bank, wake)
+        return await (await self.window.client()).watch_bank(node, bank, wake)

@@ -53,10 +53,10 @@ def run(address: str | None, **flags: Any) -> None:
 
 
 async def _serve(known: Environment, target: str, flags: dict[str, Any], stop: asyncio.Event) -> None:
-    from hyperpi.console_client import ConsoleClient
+    from hyperpi.console_client import ConsoleClient, local_channel
     from pide import app
 
-    client = ConsoleClient(target)
+    client = ConsoleClient(local_channel(target))
     following = asyncio.create_task(client.run(), name="console-client")
     try:
         try:

@@ -13,7 +13,7 @@ import pytest
 
 from hyperpi.address import AgentId, NodeId
 from hyperpi.bank_mirror import MirroredBank
-from hyperpi.console_client import ConsoleClient, Mirror
+from hyperpi.console_client import ConsoleClient, Mirror, local_channel
 from hyperpi.errors import AmbiguousName, HyperPiError, NodeUnreachable, NotFound
 from hyperpi.event import Cursor
 from hyperpi.frames import FrameQueue
@@ -200,7 +200,7 @@ def node(mesh: Mesh) -> SmallNode:
 
 @contextlib.asynccontextmanager
 async def connected(mesh: Mesh) -> AsyncIterator[ConsoleClient]:
-    client = ConsoleClient(f"unix:{mesh.path}")
+    client = ConsoleClient(local_channel(f"unix:{mesh.path}"))
     running = asyncio.create_task(client.run())
     try:
         async with asyncio.timeout(PATIENCE_S):

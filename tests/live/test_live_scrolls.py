@@ -5,7 +5,7 @@ import io
 from typing import Any
 
 import pytest
-from live import TOKEN, Agent, Json, Program, Refused, System, http, new_system
+from live import TOKEN, Agent, Json, Program, Refused, System, http, join, new_system
 from PIL import Image
 
 from hyperpi.errors import UnknownMethod
@@ -26,18 +26,6 @@ async def states(program: Program, scroll_id: str, last: str) -> list[str]:
 async def deaf(_scroll: Json) -> Any:
     """Takes a scroll and never says so."""
     await asyncio.Event().wait()
-
-
-async def join(other: System, system: System) -> None:
-    """Make another home a machine of this mesh."""
-    async with system.owner() as owner:
-        token = (await owner.call("token.create", {"role": "node"}, 10))["token"]
-    (other.folder / "token").write_text(token)
-    port = system.said("hypivisor")["enrol_port"]
-    command = ("node", "join", f"127.0.0.1:{port}", "--token-file", str(other.folder / "token"))
-    joined = await asyncio.to_thread(other.run, *command, "--name", "attic", "--no-mdns")
-    assert joined.returncode == 0, joined.stderr
-    other.pids.add(other.node_pid())
 
 
 # --- the way there and back ------------------------------------------------------------------------------
@@ -175,7 +163,7 @@ async def test_a_scroll_for_an_agent_that_has_ended_is_refused_with_the_reason(
 
 async def test_a_name_on_two_machines_is_ambiguous_and_its_address_is_not(system: System, program: Program):
     with new_system() as attic:
-        await join(attic, system)
+        await asyncio.to_thread(join, attic, system)
         async with system.agent("both"), attic.agent("both") as there:
             await program.knows(there.id, state="idle")
             with pytest.raises(Refused) as refusal:
