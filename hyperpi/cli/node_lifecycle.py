@@ -9,7 +9,7 @@ import click
 
 from hyperpi import tls
 from hyperpi.cli.finding import for_code, for_token, host_and_port
-from hyperpi.cli.options import environment, examples
+from hyperpi.cli.options import NO_MDNS, environment, examples
 from hyperpi.cli.output import print_json
 from hyperpi.cli.processes import (
     home_option,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--name", metavar="NODE", help="How this machine is called before it has joined a mesh.")
 @click.option("--port", type=click.IntRange(0, 65535), default=LOCAL_PORT, help="Of /ws on loopback.")
-@click.option("--no-mdns", is_flag=True, help="Neither announce nor browse.")
+@click.option("--no-mdns", is_flag=True, help=NO_MDNS)
 @click.option("--log-file", is_flag=True, hidden=True, help="Log to HYPERPI_HOME/logs/node.log.")
 @home_option
 def run(name: str | None, port: int, no_mdns: bool, log_file: bool) -> None:
@@ -77,7 +77,7 @@ def _serve(known: Environment, name: str | None, port: int, mdns: bool) -> None:
 @click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F")
 @click.option("--name", metavar="NODE", help="Wished name; the mesh keeps names unique.")
 @click.option("--foreground", is_flag=True, help="Run the node here instead of in the background.")
-@click.option("--no-mdns", is_flag=True, help="Neither announce nor browse.")
+@click.option("--no-mdns", is_flag=True, help=NO_MDNS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @home_option
 def join(

@@ -60,6 +60,9 @@ def reach_options() -> list[click.Parameter]:
     ]
 
 
+NO_MDNS = "Neither announce nor browse; `mdns = false` in config.toml says so for good."
+
+
 class Verb(click.Command):
     """A command that asks the mesh, or needs to know the home. `example`: lines for the end of its help."""
 

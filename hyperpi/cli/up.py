@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hyperpi import tls
-from hyperpi.cli.options import environment, examples
+from hyperpi.cli.options import NO_MDNS, environment, examples
 from hyperpi.cli.processes import home_option, node_pid, run_until_signal, set_up_logging, start_node
 from hyperpi.config import ENROL_PORT, GRPC_PORT, PIDE_PORT, Environment
 from hyperpi.errors import RefusedByPolicy
@@ -52,7 +52,7 @@ def hypivisor_options(function: Any) -> Any:
                 "--enrol-port", type=PORT, default=ENROL_PORT, show_default=True, help="0 picks one."
             ),
             click.option("--mesh-name", metavar="M", help="How this mesh is called."),
-            click.option("--no-mdns", is_flag=True, help="Neither announce nor browse."),
+            click.option("--no-mdns", is_flag=True, help=NO_MDNS),
         ]
     ):
         function = option(function)
