@@ -333,6 +333,20 @@ def test_machines_that_could_join_and_those_that_wait_stand_where_one_adds_a_mac
     expect(waiting).to_have_count(0)
 
 
+def test_what_went_wrong_in_a_dialog_is_said_above_its_backdrop(page: Page) -> None:
+    page.click("[aria-label='Add a machine']")
+    page.fill("input[name=code]", "000000")
+    page.get_by_role("button", name="Approve", exact=True).click()
+    toast = page.locator(".toast[data-shown=true]")
+    expect(toast).to_contain_text("no machine waits with that code")
+    on_top = """toast => {
+      const box = toast.getBoundingClientRect();
+      const found = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+      return box.bottom <= innerHeight && toast.contains(found);
+    }"""
+    assert toast.evaluate(on_top)
+
+
 def test_a_viewer_is_not_told_who_could_join(browser: Browser, server: str) -> None:
     look = Look(browser, server, token="viewer")
     play(server, "nearby")

@@ -8,6 +8,7 @@ import { loginView } from "./login.js";
 import { nodePage } from "./node.js";
 import { rosterView } from "./roster.js";
 import { stageView } from "./stage.js";
+import { toastView } from "./toast.js";
 
 /** @typedef {import("../state.js").State} State */
 /** @typedef {import("../ui.js").Ui} Ui */
@@ -39,7 +40,7 @@ export function appView(state, ui, sight, highlighted, actions) {
       </div>
       ${dialogView(state, ui, actions)}
       <div class="sr-only" role="status">${ui.announced}</div>
-      <div class="toast" role="status" data-tone=${ui.toast?.tone ?? "info"} data-shown=${String(ui.toast !== null)}>${ui.toast?.text ?? ""}</div>
+      ${ui.dialog ? nothing : toastView(ui)}
     </div>
   `;
 }

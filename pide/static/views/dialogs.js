@@ -4,6 +4,7 @@ import { html, live, nothing } from "../vendor/lit.js";
 import { allows } from "../protocol.js";
 import { visible } from "../format.js";
 import { icon } from "./icons.js";
+import { toastView } from "./toast.js";
 
 /** @typedef {import("../state.js").State} State */
 /** @typedef {import("../ui.js").Ui} Ui */
@@ -41,6 +42,7 @@ export function dialogView(state, ui, actions) {
       <header><h2 id="dialog-title">${titleOf(dialog)}</h2><span class="spring"></span><button class="icon-button" aria-label="Close" @click=${actions.closeDialog}>${icon("close")}</button></header>
       ${bodyOf(dialog, state, actions)} ${dialog.error ? html`<p class="error" role="alert">${dialog.error}</p>` : nothing}
     </div>
+    ${toastView(ui)}
   </dialog>`;
 }
 
