@@ -133,8 +133,8 @@ class Methods:
             link = self._links.link(found.node.id)
             asked = strict_json.encode({"agent": found.agent})
             fresh: Json = msgspec.json.decode(await link.call("agent.show", asked, caller, ASK_S))
-            # The roster is told of changes; how recent the evidence is only the node knows.
-            shown |= {key: fresh[key] for key in ("card", "evidence", "last_event")}
+            # The roster is told of changes, a moment later; how recent the evidence is only the node knows.
+            shown |= {key: fresh[key] for key in ("name", "address", "card", "evidence", "last_event")}
         except NodeUnreachable:
             shown["card"] = None
         return shown

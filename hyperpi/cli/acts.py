@@ -3,8 +3,8 @@
 import click
 
 from hyperpi.cli.options import Verb, agent_argument, connected, json_option
-from hyperpi.cli.output import print_json
-from hyperpi.cli.words import Json, one_line
+from hyperpi.cli.output import note, print_json
+from hyperpi.cli.words import NAMES, Json, one_line
 
 
 @click.command(cls=Verb, example="hyperpi abort frontend")
@@ -36,8 +36,17 @@ def forget(agent: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def rename(agent: str, name: str, as_json: bool) -> None:
-    """Give an agent another name."""
-    _act("agent.rename", {"agent": agent, "name": name}, f"{agent} is now {name}", as_json)
+    """Give an agent another name. Prints the one that it has got. With --json {agent, name}."""
+    with connected() as client:
+        id = client.call("agent.show", {"agent": agent})["id"]
+        client.call("agent.rename", {"agent": id, "name": name})
+        given = str(client.call("agent.show", {"agent": id})["name"])
+    if as_json:
+        print_json({"agent": agent, "name": given})
+        return
+    click.echo(f"{one_line(agent)} is now {one_line(given)}")
+    if given != name:
+        note(NAMES)
 
 
 def _act(method: str, params: Json, done: str, as_json: bool) -> None:

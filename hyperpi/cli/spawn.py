@@ -10,8 +10,8 @@ import click
 from hyperpi.cli.again import ask_surely
 from hyperpi.cli.local import LocalNode, local_node
 from hyperpi.cli.options import Verb, connect_again, connected, home, json_option, text_or_stdin
-from hyperpi.cli.output import print_json
-from hyperpi.cli.words import Json, one_line, rows_of
+from hyperpi.cli.output import note, print_json
+from hyperpi.cli.words import NAMES, Json, one_line, rows_of
 from hyperpi.errors import HyperPiError
 
 _AFTER = "hyperpi.spawn.after"
@@ -81,6 +81,8 @@ def spawn(
         print_json({"agent": agent, "address": address})
     else:
         click.echo(one_line(address))
+        if name is not None and address.partition("@")[0] != name:
+            note(NAMES)
 
 
 def choose(nodes: Sequence[Json], wished: str | None, local: LocalNode) -> Where:

@@ -16,6 +16,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from hyperpi.address import clean_name
+
 Json = dict[str, Any]
 
 PATIENCE_S = 15.0  # for what takes milliseconds on an idle machine
@@ -199,7 +201,7 @@ class Mesh:
     _agent_stop = _agent_forget = _agent_abort
 
     def _agent_rename(self, params: Json) -> Json:
-        self.find(params["agent"])["name"] = params["name"]
+        self.find(params["agent"])["name"] = clean_name(params["name"])
         return {}
 
     def _node_folders(self, params: Json) -> Json:
@@ -209,7 +211,7 @@ class Mesh:
 
     def _node_spawn(self, params: Json) -> Json:
         made = self.spawned.setdefault(params["request_id"], f"a-new-{len(self.spawned)}")
-        return {"agent": made, "address": f"{params.get('name') or 'new'}@den"}
+        return {"agent": made, "address": f"{clean_name(params.get('name') or 'new')}@den"}
 
     def _node_approve(self, params: Json) -> Json:
         return {**self._node_deny(params), "confirmed": False}

@@ -284,6 +284,17 @@ def test_a_machine_that_waits_is_listed_first_with_its_code(mesh: ControlSocket,
     assert run("node", "approve", "000000").code == 1
 
 
+@pytest.mark.parametrize(
+    "argv", [["rename", "frontend"], ["spawn", "/srv", "--node", "den", "--name"]], ids=["rename", "spawn"]
+)
+def test_a_name_that_was_changed_is_told(mesh: ControlSocket, run: Run, argv: list[str]):
+    done = run(*argv, "my agent!")
+    assert "my-agent" in done.out and "my agent" not in done.out
+    assert "names are made of letters" in done.err
+    renamed = ["my-agent" if word == "frontend" else word for word in argv]
+    assert run(*renamed, "plain").err == ""
+
+
 HOSTILE_NAMES = ["ev\x1b[2Jil", "\u202egnp.exe", "a\nonline  root", "<b>x</b>\x9b31m"]
 
 

@@ -153,9 +153,9 @@ def test_an_agent_ends_and_is_forgotten(parts: Parts):
         _until(lambda: parts.run("show", "extra").code == 0)
         assert parts.run("stop", "extra").code == 0
         _until(lambda: parts.json("show", "extra")["state"] == "exited")
-        assert parts.run("rename", "extra", "former").code == 0
-        assert parts.run("forget", "former").code == 0
-        assert parts.run("show", "former").code == 1
+        assert parts.run("rename", "extra", "for mer").out == "extra is now for-mer\n"
+        assert parts.run("forget", "for-mer").code == 0
+        assert parts.run("show", "for-mer").code == 1
     finally:
         extra.kill()
         extra.wait(PATIENCE_S)

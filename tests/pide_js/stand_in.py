@@ -46,6 +46,8 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from hyperpi.address import clean_name
+
 Json = dict[str, Any]
 STATIC = Path(__file__).resolve().parents[2] / "pide" / "static"
 CSP = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'"
@@ -492,7 +494,7 @@ class Calls:
 
     def rename(self, viewer: Viewer, params: Json) -> Json:
         agent = self.found(params)
-        self.mesh.agents[agent]["name"] = params["name"]
+        self.mesh.agents[agent]["name"] = clean_name(params["name"])
         self.mesh.changed(agents=[agent])
         return {}
 
@@ -530,11 +532,14 @@ class Calls:
         if params["request_id"] not in mesh.spawned:
             agent = f"s{next(mesh.numbers)}"
             path = f"{params['path']}/{params['new_folder']}" if params.get("new_folder") else params["path"]
-            mesh.agent(agent, params.get("name") or "pi", params["node"], "starting", cwd=path, last=0)
+            mesh.agent(
+                agent, clean_name(params.get("name") or "pi"), params["node"], "starting", cwd=path, last=0
+            )
             mesh.spawned[params["request_id"]] = agent
             mesh.changed(agents=[agent], nodes=[params["node"]])
             asyncio.get_running_loop().call_later(1.0, mesh.set_state, agent, "idle")
-        return {"agent": mesh.spawned[params["request_id"]]}
+        agent = mesh.spawned[params["request_id"]]
+        return {"agent": agent, "address": f"{mesh.agents[agent]['name']}@den"}
 
     def approve(self, viewer: Viewer, params: Json) -> Json:
         for id, node in self.mesh.nodes.items():

@@ -347,6 +347,20 @@ def test_what_went_wrong_in_a_dialog_is_said_above_its_backdrop(page: Page) -> N
     assert toast.evaluate(on_top)
 
 
+def test_a_name_that_was_not_taken_as_written_is_told(page: Page) -> None:
+    toast = page.locator(".toast[data-shown=true]")
+    page.keyboard.press("n")
+    page.get_by_label("Name", exact=True).fill("my agent!")
+    page.get_by_role("button", name="Start here").click()
+    expect(toast).to_contain_text("Started as my-agent.")
+    open_agent(page, "a2")
+    page.locator("details.menu summary").click()
+    page.get_by_text("Rename").click()
+    page.get_by_label("New name").fill("a server?")
+    page.keyboard.press("Enter")
+    expect(toast).to_contain_text("Renamed to a-server.")
+
+
 def test_a_viewer_is_not_told_who_could_join(browser: Browser, server: str) -> None:
     look = Look(browser, server, token="viewer")
     play(server, "nearby")

@@ -1,7 +1,7 @@
 /** Dialogs: what opens them, what they ask, how they close. */
 
 import { messageOf } from "../client.js";
-import { clockTime } from "../format.js";
+import { clockTime, visible } from "../format.js";
 import { allows, newId } from "../protocol.js";
 
 /** @typedef {import("../page.js").Page} Page */
@@ -11,6 +11,7 @@ import { allows, newId } from "../protocol.js";
 
 const SPAWN_TIMEOUT_S = 60; // a program starts there, and says hello
 const TOKEN_TTL_S = 900;
+const NAMES = "Names are made of letters, digits, “.”, “_” and “-”, and are unique on a machine.";
 
 /** @param {Page} page */
 function closeOn(page) {
@@ -51,9 +52,22 @@ export function dialogFlow(page) {
       const { dialog } = page.ui;
       if (dialog?.kind !== "rename") return;
       closeDialog();
-      page.ask("agent.rename", { agent: dialog.agent, name: dialog.name.trim() }, "Renamed.");
+      renameAgent(page, dialog.agent, dialog.name.trim());
     },
   };
+}
+
+/**
+ * Rename, and tell the name that it has got: the node decides.
+ * @param {Page} page
+ * @param {string} agent
+ * @param {string} name
+ */
+async function renameAgent(page, agent, name) {
+  if (!(await page.ask("agent.rename", { agent, name }))) return;
+  const shown = await page.request("agent.show", { agent }).catch(() => null); // the roster tells as well
+  const given = typeof shown?.name === "string" ? shown.name : name;
+  page.toast(given === name ? "Renamed." : `Renamed to ${visible(given)}. ${NAMES}`);
 }
 
 /** @param {Page} page */
@@ -117,8 +131,10 @@ export function spawnFlow(page) {
       ...(prompt.trim() ? { prompt: prompt.trim() } : {}),
     };
     try {
-      const { agent } = await page.request("node.spawn", wanted, SPAWN_TIMEOUT_S);
+      const { agent, address } = await page.request("node.spawn", wanted, SPAWN_TIMEOUT_S);
       closeOn(page)();
+      const given = typeof address === "string" ? address.split("@")[0] : "";
+      if (name.trim() && given && given !== name.trim()) page.toast(`Started as ${visible(given)}. ${NAMES}`);
       page.go({ kind: "agent", id: agent });
     } catch (error) {
       // The same request_id stays: trying again cannot start a second one.
