@@ -110,6 +110,8 @@ class Backend(Observer):
                 f"a node alone does not answer {method}",
                 hint="ask the hypivisor: start one with `hyperpi up`",
             )
+        if "node" in params:
+            self._must_be_us(str(params["node"]))
         return strict_json.encode(await handler(dict(params), caller))
 
     async def feed(self, agent: str, cursor: Cursor | None) -> LocalFeed:
@@ -122,12 +124,16 @@ class Backend(Observer):
 
     async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> BankFeed:
         """See viewer.Backend."""
-        agents = self._desks.agents
-        if node not in {agents.node, agents.node_name}:
+        self._must_be_us(node)
+        return self._desks.banks.open(self._desks.agents.node, bank, wake)
+
+    def _must_be_us(self, node: str) -> None:
+        """What is meant for another machine is not done here in its stead."""
+        if node not in {self._desks.agents.node, self._desks.agents.node_name}:
             raise NodeUnreachable(
-                f"{node} is not this machine", hint="ask the hypivisor: start one with `hyperpi up`"
+                f"{node} is not this machine, which answers here for itself alone",
+                hint="ask the hypivisor; `hyperpi doctor` says whether it can be reached",
             )
-        return self._desks.banks.open(agents.node, bank, wake)
 
     def _release(self, feed: LocalFeed) -> None:
         feeds = self._feeds.get(AgentId(feed.agent), set())
