@@ -1,15 +1,18 @@
 """One bank's file: made whole, read whole after a look at its header, then written in place."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import files, superblock
 from .errors import Corrupt, ForeignPicture
-from .png import FIRST_PIXEL, Flaw, Grid, Picture, size_in_header
+from .png import FIRST_PIXEL, Flaw, Grid, Picture, row_prefix, size_in_header
 from .superblock import Superblock
 
 _LOOK_BYTES = 65_536 + FIRST_PIXEL  # enough for the header and the widest row 0
+_LARGE_BYTES = 4_194_304  # a file that claims more must show rows where a picture of its size has them
+_LOOKS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,26 @@ def bank_path(folder: Path, number: int) -> Path:
 
 
 def bank_numbers(folder: Path) -> list[int]:
-    """The banks of a folder in order."""
-    names = (path.stem for path in folder.glob("*.png"))
-    return sorted(int(name) for name in names if name.isdigit() and int(name) >= superblock.FIRST_BANK)
+    """The banks of a folder in order: 8.png and on, and behind a gap only files that say they are banks."""
+    found = sorted(number for path in folder.glob("*.png") if (number := _number_in(path)) is not None)
+    return [
+        number
+        for at, number in enumerate(found, superblock.FIRST_BANK)
+        if number == at or _says_it_is_one(bank_path(folder, number))
+    ]
+
+
+def _number_in(path: Path) -> int | None:
+    name = path.stem
+    if not (name.isascii() and name.isdigit() and len(name) <= 5) or name.startswith("0"):
+        return None
+    return int(name) if superblock.FIRST_BANK <= int(name) <= superblock.LAST_BANK else None
+
+
+def _says_it_is_one(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(_LOOK_BYTES)[FIRST_PIXEL:].startswith(superblock.MAGIC)
+    return False
 
 
 def blank(block: Superblock) -> Picture:
@@ -57,6 +77,8 @@ def load(path: Path) -> Loaded:
             if first is None:
                 raise ForeignPicture(path, why)
             raise Corrupt(path, None, min(size, grid.file_bytes), why)
+        if size > _LARGE_BYTES and not shows_rows(file.fileno(), grid):
+            raise ForeignPicture(path, "it is large, and has no rows where a bank of its size has them")
         file.seek(0)
         image = bytearray(file.read(grid.file_bytes))
     if len(image) != grid.file_bytes:
@@ -68,6 +90,14 @@ def load(path: Path) -> Loaded:
         raise Corrupt(path, 0, FIRST_PIXEL, f"the superblock tells of {block.width}x{block.height} pixels")
     picture.mend()
     return Loaded(block, picture, tuple(flaws))
+
+
+def shows_rows(fd: int, grid: Grid) -> bool:
+    """Whether most rows, of some all over the file, begin as rows do. Costs no memory."""
+    rows = range(0, grid.height, max(1, grid.height // _LOOKS))
+    wanted = row_prefix(grid)
+    good = sum(os.pread(fd, len(wanted), grid.chunk_at(row)) == wanted for row in rows)
+    return 2 * good > len(rows)
 
 
 def _look(path: Path, start: bytes) -> tuple[Grid, Superblock | None]:

@@ -45,13 +45,14 @@ class Step:
 class Past:
     """Pictures while commits are applied to them."""
 
+    folder: Path
     commit: int
     at_us: int
     pictures: dict[int, Picture]
     next_seq: int
 
     def apply(self, commit: Commit) -> None:
-        """Go one commit on."""
+        """Go one commit on. Raises Corrupt when it tells of a bank that nothing made."""
         for image in commit.images:
             self._picture(image).write(image.row, image.content)
             if image.row not in superblock.ROWS and image.content:
@@ -72,6 +73,8 @@ class Past:
         if image.bank not in self.pictures and image.row == superblock.ROWS[0]:
             # The commit that added the bank: its first image is the bank's superblock.
             self.pictures[image.bank] = bank.blank(superblock.decode(image.content))
+        if image.bank not in self.pictures:
+            raise Corrupt(bank.bank_path(self.folder, image.bank), None, None, "the log never made this bank")
         return self.pictures[image.bank]
 
 
@@ -153,7 +156,7 @@ def _starting_point(
             segments = [_read(journal.segment_path(log, one.number)) for one in headers[first : last + 1]]
             _check_unbroken(segments)
             next_seq = segments[0].checkpoint.next_seq
-            return Past(header.base, header.made_us, pictures, next_seq), segments
+            return Past(log.parent, header.base, header.made_us, pictures, next_seq), segments
     raise Corrupt(
         journal.base_path(log, headers[last].number, 8), None, None, "no sound picture to start from"
     )
@@ -171,7 +174,7 @@ def _check_unbroken(segments: Sequence[Segment]) -> None:
 
 
 def _bases(log: Path, number: int) -> dict[int, Picture]:
-    """The pictures a segment began with; none if any of them is damaged."""
+    """The pictures a segment began with; none if a row of any of them is damaged."""
     pictures: dict[int, Picture] = {}
     for bank_number in journal.base_banks(log, number):
         try:
@@ -180,8 +183,9 @@ def _bases(log: Path, number: int) -> dict[int, Picture]:
                 rows.decode(loaded.picture.row(row))
         except (PxlDiskError, rows.BadRow):
             return {}
-        if loaded.flaws:
-            return {}
+        # Flaws of its framing are mended by now; what they cannot tell is which superblock is sound.
+        for row in superblock.ROWS:
+            loaded.picture.write(row, superblock.encode(loaded.superblock, loaded.picture.grid.row_bytes))
         pictures[bank_number] = loaded.picture
     return pictures
 

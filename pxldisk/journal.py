@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from . import failpoint, files, segment
-from .errors import DiskFailed, NoSpace
+from .errors import Corrupt, DiskFailed, NoSpace
 from .segment import Checkpoint, Segment, SegmentHeader
 
 # Zeros kept ahead of the end, some 600 small commits: a sync that need not make the file grow is quicker.
 AHEAD_BYTES: Final = 262_144
+GAP_BYTES: Final = 8_388_608  # zeros inside what one power cut can tear: more than any group of commits
+_BLOCK_BYTES: Final = 65_536
 
 
 def segment_path(log: Path, number: int) -> Path:
@@ -30,25 +32,75 @@ def base_path(log: Path, number: int, bank: int) -> Path:
 
 def segment_numbers(log: Path) -> list[int]:
     """The numbers of all segments in a log, oldest first."""
-    names = (path.stem for path in log.glob("*.pxj"))
-    return sorted(int(name) for name in names if name.isdigit())
+    return sorted(number for path in log.glob("*.pxj") if (number := _segment_in(path.stem)) is not None)
 
 
 def base_banks(log: Path, number: int) -> list[int]:
     """The banks that a segment began with, by the pictures kept of them."""
-    names = (path.stem.partition("-")[2] for path in log.glob(f"{number:08d}-*.png"))
-    return sorted(int(name) for name in names if name.isdigit())
+    return sorted(bank for of, bank, _ in bases(log) if of == number)
+
+
+def bases(log: Path) -> list[tuple[int, int, Path]]:
+    """All pictures kept in a log as (segment, bank, file)."""
+    found = []
+    for path in log.glob("*-*.png"):
+        name, _, bank = path.stem.partition("-")
+        number = _segment_in(name)
+        if (
+            number is not None
+            and bank.isascii()
+            and bank.isdigit()
+            and base_path(log, number, int(bank)) == path
+        ):
+            found.append((number, int(bank), path))
+    return sorted(found)
+
+
+def _segment_in(name: str) -> int | None:
+    return int(name) if len(name) == 8 and name.isascii() and name.isdigit() else None
 
 
 def read_segment(path: Path) -> Segment:
-    """Read and parse a segment's file."""
-    return segment.parse(path.read_bytes(), path)
+    """Read and parse a segment's file. Raises Corrupt, OSError."""
+    content, gap_at = read_content(path)
+    found = segment.parse(content, path)
+    if gap_at is not None:
+        raise Corrupt(path, None, gap_at, "bytes behind a gap that no journal has")
+    _check_name(path, found.header)
+    return found
+
+
+def read_content(path: Path) -> tuple[bytes, int | None]:
+    """The bytes of a segment, and where a gap of more than GAP_BYTES zeros begins that is followed by more.
+
+    Zeros at the end are left out, and what follows such a gap: a file that is long but holds little
+    costs little memory. OSError passes through.
+    """
+    content = bytearray()
+    zeros = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            if block.count(0) == len(block):
+                zeros += len(block)
+                continue
+            if zeros > GAP_BYTES:
+                return bytes(content), len(content)
+            content += bytes(zeros) + block
+            zeros = 0
+    return bytes(content), None
 
 
 def read_header(path: Path) -> SegmentHeader:
     """Read only a segment's header. Raises Corrupt."""
     with path.open("rb") as file:
-        return segment.parse_header(file.read(segment.HEADER_BYTES), path)
+        header = segment.parse_header(file.read(segment.HEADER_BYTES), path)
+    _check_name(path, header)
+    return header
+
+
+def _check_name(path: Path, header: SegmentHeader) -> None:
+    if segment_path(path.parent, header.number) != path:
+        raise Corrupt(path, None, 8, f"it says that it is segment {header.number}")
 
 
 class Journal:
@@ -70,7 +122,8 @@ class Journal:
     def create(cls, log: Path, header: SegmentHeader, checkpoint: Checkpoint) -> "Journal":
         """Make a new segment, durable on return. OSError when it cannot be made; then there is none."""
         body = segment.encode_checkpoint(checkpoint)
-        record = segment.encode_record(segment.CHECKPOINT, header.base, header.made_us, body, header.salt)
+        base = header.base
+        record = segment.encode_record(segment.CHECKPOINT, base, header.made_us, body, header.salt, base)
         content = segment.encode_header(header) + record
         path = segment_path(log, header.number)
         files.put(path, content + bytes(AHEAD_BYTES), point="pxldisk.segment")
@@ -89,7 +142,9 @@ class Journal:
         number, records = self.number, []
         for at_us, body in commits:
             number += 1
-            records.append(segment.encode_record(segment.COMMIT, number, at_us, body, self.header.salt))
+            records.append(
+                segment.encode_record(segment.COMMIT, number, at_us, body, self.header.salt, self.number)
+            )
         block = b"".join(records)
         failpoint.passing("pxldisk.journal.before")
         self._write(block)

@@ -86,7 +86,8 @@ def _head(grid: Grid) -> bytes:
     return SIGNATURE + _chunk(b"IHDR", size) + _chunk(b"IDAT", _ZLIB_HEADER)
 
 
-def _row_prefix(grid: Grid) -> bytes:
+def row_prefix(grid: Grid) -> bytes:
+    """What stands before the pixels of every row: chunk length and type, block header, filter byte."""
     length = grid.row_bytes + 1
     return _U32.pack(length + 5) + b"IDAT\x00" + struct.pack("<HH", length, length ^ 0xFFFF) + b"\x00"
 
@@ -117,7 +118,7 @@ class Picture:
             raise ValueError(f"{len(image)} bytes; {grid.width}x{grid.height} pixels take {grid.file_bytes}")
         self.grid = grid
         self.image = image
-        self._prefix_crc = zlib.crc32(_row_prefix(grid)[4:])
+        self._prefix_crc = zlib.crc32(row_prefix(grid)[4:])
         # Adler-32 is linear: started from 0 instead of 1 it gives each row's own share of both sums.
         self._adlers = array("L", (zlib.adler32(self.row(row), 0) for row in range(grid.height)))
         self._sum, self._weighted = 1, grid.stream_bytes % _ADLER
@@ -127,7 +128,7 @@ class Picture:
     @classmethod
     def blank(cls, grid: Grid) -> "Picture":
         """A black picture: every row free."""
-        prefix, black = _row_prefix(grid), bytes(grid.row_bytes)
+        prefix, black = row_prefix(grid), bytes(grid.row_bytes)
         row = prefix + black + _U32.pack(zlib.crc32(black, zlib.crc32(prefix[4:])))
         picture = cls(grid, bytearray(_head(grid) + row * grid.height + bytes(21) + _IEND))
         picture._write_trailer()
@@ -188,7 +189,7 @@ class Picture:
         """Rewrite all framing and checksums to fit the pixels as they are."""
         grid, image = self.grid, self.image
         image[:_FIRST_ROW] = _head(grid)
-        prefix = _row_prefix(grid)
+        prefix = row_prefix(grid)
         for row in range(grid.height):
             at = grid.chunk_at(row)
             image[at : at + _PREFIX] = prefix

@@ -14,7 +14,7 @@ from .journal import Journal
 from .lock import Lock
 from .memory import Memory
 from .plan import Stroke
-from .png import Picture
+from .png import FIRST_PIXEL, Picture
 from .rows import MARK, MIN_ROW_BYTES, BadRow, decode, key_of, without_padding
 from .segment import Checkpoint, Segment
 from .store import Start, Store
@@ -147,7 +147,7 @@ def _replay(
     """Bring pictures and index to the end of the journal, and the files to the pictures."""
     changed = False
     for one in loaded.values():
-        changed |= clean_padding(one)
+        changed |= clean_padding(one.picture) or bool(one.flaws)
     if segment is not None:
         check_belongs(store.folder, loaded, segment)
         changed |= redo(store.folder, loaded, segment)
@@ -163,11 +163,14 @@ def _replay(
         store.last_segment = segment.header.number
         store.journal = Journal(segment.path, segment.header, end=segment.end, number=segment.last)
         if segment.torn:
+            store.journal.trim()  # before it is no longer the newest: only the newest may be torn
             log.warning("torn journal tail dropped file=%s offset=%d", segment.path, segment.end)
     _report(store.folder, memory, loaded)
     if changed:
         _rewrite(store, loaded)
-    if changed or segment is None or segment.torn or segment.commits:
+    # A bank that was made, and the power failed before a commit told of it: the log must know it first.
+    unknown = set(loaded) - set(journal.base_banks(store.log, store.last_segment))
+    if changed or unknown or segment is None or segment.torn or segment.commits:
         _start_segment(memory, store, base, at_us)
 
 
@@ -187,8 +190,14 @@ def check_belongs(folder: Path, loaded: Mapping[int, Loaded], segment: Segment) 
     for number in journal.base_banks(folder / "log", segment.header.number):
         if number not in loaded:
             raise Corrupt(bank.bank_path(folder, number), None, None, "the file is missing")
+    size = (segment.header.width, segment.header.height)
     for number, one in loaded.items():
         path = bank.bank_path(folder, number)
+        if (one.superblock.width, one.superblock.height) != size:
+            why = (
+                f"{one.superblock.width}x{one.superblock.height} pixels; the log tells of {size[0]}x{size[1]}"
+            )
+            raise Corrupt(path, superblock.ROWS[0], FIRST_PIXEL, why)
         if one.superblock.disk_id != segment.header.disk_id:
             raise ForeignPicture(path, f"the log beside it belongs to disk {segment.header.disk_id}")
         if one.superblock.checkpoint < segment.header.base:
@@ -197,16 +206,16 @@ def check_belongs(folder: Path, loaded: Mapping[int, Loaded], segment: Segment) 
             raise Corrupt(path, superblock.ROWS[0], None, why)
 
 
-def clean_padding(one: Loaded) -> bool:
-    """Make the padding behind sound records zero. Whether anything about the file must be mended."""
+def clean_padding(picture: Picture) -> bool:
+    """Make the padding behind sound records zero. Whether anything was not."""
     dirty = False
-    for row in range(len(superblock.ROWS), one.picture.grid.height):
-        content = one.picture.row(row)
+    for row in range(len(superblock.ROWS), picture.grid.height):
+        content = picture.row(row)
         record = without_padding(content)
         if content[0] == MARK and content.count(0, len(record)) != len(content) - len(record):
-            dirty |= _rewrite_if_sound(one.picture, row, record)
-    one.picture.seal()
-    return dirty or bool(one.flaws)
+            dirty |= _rewrite_if_sound(picture, row, record)
+    picture.seal()
+    return dirty
 
 
 def _rewrite_if_sound(picture: Picture, row: int, record: bytes) -> bool:

@@ -5,8 +5,9 @@ the commits since. Only where it has a gap must a damaged row be taken from the 
 is left, and the report says so. What is replaced stays beside it as `NAME.damaged-<unix seconds>`.
 """
 
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from .bank import BankFile
 from .errors import Corrupt, ForeignPicture, PxlDiskError, Unrepairable
 from .lock import Lock
 from .memory import Memory
-from .png import Picture
+from .png import Grid, Picture
 from .recovery import Options
 from .rows import State
 from .segment import Commit, Segment
 from .store import Store
-from .superblock import Superblock
+from .superblock import FIRST_BANK, Identity, Superblock, identity
 
 # Where commits may be missing, their numbers and those of their records are not used again.
 _GAP = 1_000_000
@@ -44,8 +45,10 @@ class _Evidence:
     segment: Segment | None = None  # the newest; its commits before any gap
     later: tuple[Commit, ...] = ()  # its commits behind a gap
     reference: Mapping[int, Picture] = field(default_factory=dict)  # exact; empty if the log cannot tell
+    identity: Identity | None = None  # of the disk; None: nothing tells
     gap: bool = False  # commits may be missing
     actions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what makes the actions understood
     lost: list[tuple[int, int]] = field(default_factory=list)
     aside: list[Path] = field(default_factory=list)  # files to keep a copy of
 
@@ -67,12 +70,14 @@ def repair(folder: Path, options: Options | None = None) -> Repaired:
     lock = Lock(folder)
     try:
         evidence = _gather(folder, recovery.now_us(options))
-        pictures = {number: _mended(evidence, number) for number in _expected_banks(evidence)}
+        mended = {number: _mended(evidence, number) for number in _expected_banks(evidence)}
+        pictures = {number: picture for number, picture in mended.items() if picture is not None}
         if not pictures:
             raise Unrepairable(folder, "there is neither a bank nor a log nor a snapshot")
         _set_aside_kept_files(evidence)
         if evidence.actions:
             _write(evidence, pictures, options, lock)
+            evidence.actions[:0] = evidence.notes
     finally:
         lock.release()
     return Repaired(tuple(evidence.actions), tuple(evidence.lost))
@@ -83,90 +88,146 @@ def repair(folder: Path, options: Options | None = None) -> Repaired:
 
 def _gather(folder: Path, now_us: int) -> _Evidence:
     numbers = journal.segment_numbers(folder / "log")
-    evidence = _Evidence(folder, now_us // 1_000_000, max(numbers, default=0))
-    if not numbers:
-        return evidence
-    path = journal.segment_path(evidence.log, evidence.last_segment)
+    # A number that only pictures have is not used again: one of them may have to be set aside.
+    taken = [*numbers, *(number for number, _, _ in journal.bases(folder / "log"))]
+    evidence = _Evidence(folder, now_us // 1_000_000, max(taken, default=0))
+    if numbers:
+        _read_newest(evidence, journal.segment_path(evidence.log, numbers[-1]))
+    header = evidence.segment.header if evidence.segment is not None else None
+    evidence.identity = salvage.identity_of(folder, header)
+    if header is not None and evidence.identity != Identity(header.disk_id, header.width, header.height):
+        assert evidence.segment is not None
+        evidence.actions.append(f"{evidence.segment.path.name}: it is of another disk; set aside")
+        evidence.aside.append(evidence.segment.path)
+        evidence.segment, evidence.later, evidence.gap = None, (), True
+    if evidence.segment is not None and not evidence.gap:
+        _read_reference(evidence)
+    return evidence
+
+
+def _read_newest(evidence: _Evidence, path: Path) -> None:
     try:
         evidence.segment = journal.read_segment(path)
     except Corrupt as error:
         evidence.gap = True
         evidence.actions.append(f"{path.name}: {error.why}; read around it")
         try:
-            evidence.segment, evidence.later = segment.salvage(path.read_bytes(), path)
+            evidence.segment, evidence.later = segment.salvage(journal.read_content(path)[0], path)
         except Corrupt:
             evidence.actions[-1] = f"{path.name}: {error.why}; nothing of it can be read"
-        return evidence
-    if evidence.segment.torn:
-        evidence.actions.append(f"{path.name}: torn record at byte {evidence.segment.end} dropped")
+    else:
+        if evidence.segment.torn:
+            evidence.actions.append(f"{path.name}: torn record at byte {evidence.segment.end} dropped")
+
+
+def _read_reference(evidence: _Evidence) -> None:
     try:
-        evidence.reference = history.past_state(evidence.log).pictures
+        pictures = history.past_state(evidence.log).pictures
     except PxlDiskError as error:
-        evidence.actions.append(f"the log cannot tell every row: {error}")
-    return evidence
+        evidence.notes.append(f"the log cannot tell every row: {error}")
+        return
+    blocks = {number: salvage.superblock_of(picture) for number, picture in pictures.items()}
+    if all(block and identity(block) == evidence.identity for block in blocks.values()):
+        for picture in pictures.values():
+            recovery.clean_padding(picture)
+        evidence.reference = pictures
 
 
 def _expected_banks(evidence: _Evidence) -> list[int]:
     known = {*bank.bank_numbers(evidence.folder), *evidence.reference}
     known.update(journal.base_banks(evidence.log, evidence.last_segment))
     known.update(image.bank for commit in evidence.commits for image in commit.images)
-    if not known:
+    if not evidence.reference:  # else a bank that only snapshots show is not of this disk any more
         known.update(number for _, number, _ in snapshot.snapshots(evidence.folder))
+    # Opening would take these for banks.
+    while known and bank.bank_path(evidence.folder, max(known) + 1).exists():
+        known.add(max(known) + 1)
     return sorted(known)
 
 
 # -- one bank ----------------------------------------------------------------------------------
 
 
-def _mended(evidence: _Evidence, number: int) -> Picture:
-    """The bank as it should be, in memory."""
+def _mended(evidence: _Evidence, number: int) -> Picture | None:
+    """The bank as it should be, in memory; None if the file is no bank and none was there."""
     path = bank.bank_path(evidence.folder, number)
     try:
         loaded = bank.load(path)
-        _check_identity(path, loaded.superblock, number, evidence.segment)
+        _check_identity(path, loaded.superblock, number, evidence)
     except (Corrupt, ForeignPicture, FileNotFoundError) as error:
         why = "missing" if isinstance(error, FileNotFoundError) else error.why
         evidence.aside.append(path)
-        picture = _rebuilt(evidence, path, number, why)
+        rebuilt = _rebuilt(evidence, path, number, why)
+        if rebuilt is None:
+            return None
+        picture = rebuilt
     else:
-        if recovery.clean_padding(loaded):
+        if recovery.clean_padding(loaded.picture) or loaded.flaws:
             evidence.actions.append(f"{path.name}: {len(loaded.flaws) or 1} checksums or headers mended")
         picture = loaded.picture
     if number in evidence.reference and picture is evidence.reference[number]:
         return picture
     _redo(evidence, number, picture)
     _mend_rows(evidence, number, picture)
-    picture.seal()
+    recovery.clean_padding(picture)  # of rows that came from elsewhere; it seals the picture too
     return picture
 
 
-def _check_identity(path: Path, block: Superblock, number: int, segment: Segment | None) -> None:
+def _check_identity(path: Path, block: Superblock, number: int, evidence: _Evidence) -> None:
+    segment = evidence.segment
     if block.bank != number:
         raise ForeignPicture(path, f"it is bank {block.bank}")
-    if segment is not None and block.disk_id != segment.header.disk_id:
-        raise ForeignPicture(path, f"it belongs to disk {block.disk_id}")
+    if identity(block) != evidence.identity:
+        raise ForeignPicture(path, f"it is of {block.width}x{block.height} pixels, of disk {block.disk_id}")
     if segment is not None and block.checkpoint < segment.header.base:
         raise ForeignPicture(path, "it is older than the log beside it")
 
 
-def _rebuilt(evidence: _Evidence, path: Path, number: int, why: str) -> Picture:
-    """A picture in place of a file that is no bank, from the best there is."""
+def _rebuilt(evidence: _Evidence, path: Path, number: int, why: str) -> Picture | None:
+    """A picture in place of a file that is no bank, from the best there is; None if there need be none."""
     reference = evidence.reference.get(number)
     if reference is not None:
         evidence.actions.append(f"{path.name}: {why}; rebuilt from the log")
         return reference
-    evidence.gap = True
-    kept = list(salvage.kept_pictures(evidence.folder, number))
-    newest = max(kept, key=lambda one: _checkpoint(one[1]), default=None)
-    expected = None if newest is None else newest[1].grid
-    own = salvage.cut_picture(path) or salvage.decoded_picture(path, expected)
+    own = None if evidence.reference else _own_pixels(evidence, path, number)
     if own is not None:
+        evidence.gap = True
         evidence.actions.append(f"{path.name}: {why}; kept the rows that its pixels still tell")
         return own
-    if newest is None:
+    kept = list(salvage.kept_pictures(evidence.folder, number, evidence.identity))
+    if not _is_known(evidence, number, kept):
+        evidence.actions.append(f"{path.name}: {why}; nothing else knows such a bank; set aside")
+        return None
+    if not kept:
         raise Unrepairable(evidence.folder, f"{path.name}: {why}; no log and no snapshot holds it")
+    evidence.gap = True
+    newest = max(kept, key=lambda one: _checkpoint(one[1]))
     evidence.actions.append(f"{path.name}: {why}; taken from {newest[0].name}, later rows are lost")
     return newest[1]
+
+
+def _own_pixels(evidence: _Evidence, path: Path, number: int) -> Picture | None:
+    """What a cut or re-saved file still shows, if it shows this bank of this disk."""
+    known = evidence.identity
+    expected = None if known is None else Grid(known.width, known.height)
+    own = salvage.cut_picture(path) or salvage.decoded_picture(path, expected)
+    return own if own is not None and _fits(evidence, own, number) else None
+
+
+def _is_known(evidence: _Evidence, number: int, kept: Sequence[object]) -> bool:
+    """Whether a bank was there: the first always was; others if log or snapshots tell of them."""
+    if number == FIRST_BANK:
+        return True
+    if evidence.reference:
+        return number in evidence.reference
+    return bool(kept) or any(image.bank == number for commit in evidence.commits for image in commit.images)
+
+
+def _fits(evidence: _Evidence, picture: Picture, number: int) -> bool:
+    block = salvage.superblock_of(picture)
+    if block is None or block.bank != number:
+        return False
+    return evidence.identity is None or identity(block) == evidence.identity
 
 
 def _checkpoint(picture: Picture) -> int:
@@ -244,7 +305,7 @@ def _left_versions(
         for image in commit.images:
             if (image.bank, image.row) == (number, row) and (found := _version(image.content)) is not None:
                 yield found, image.content, f"commit {commit.number}"
-    for path, picture in salvage.kept_pictures(evidence.folder, number):
+    for path, picture in salvage.kept_pictures(evidence.folder, number, evidence.identity):
         content = picture.row(row)
         if (found := _version(content)) is not None and found > (0, False):
             yield found, content, path.name
@@ -276,6 +337,9 @@ def _write(evidence: _Evidence, pictures: Mapping[int, Picture], options: Option
         path = bank.bank_path(evidence.folder, number)
         files.put(path, picture.image, point="pxldisk.bank")
         store.banks[number] = BankFile(path)
+    newest = evidence.segment
+    if newest is not None and newest.torn and newest.path not in evidence.aside:
+        os.truncate(newest.path, newest.end)  # it is the newest no longer, and only the newest may be torn
     in_use = {file.path for file in store.banks.values()}
     try:
         store.checkpoint(recovery.starting_point(memory, last, evidence.now_s * 1_000_000), last)

@@ -30,6 +30,8 @@ OVERHEAD: Final = HEADER.size + 4  # header and checksum: what a row holds besid
 MIN_ROW_BYTES: Final = 96
 MAX_TEXT_BYTES: Final = 255
 MAX_KIND_BYTES: Final = 16
+MAX_NUMBER: Final = 2**62  # of records and commits: what is counted on from it still fits 64 bits
+MAX_TIME_US: Final = 253_402_300_799_999_999  # the end of the year 9999, where calendars end
 
 _CHECK: Final = struct.Struct(">I")
 _STATE_AT: Final = 1
@@ -150,6 +152,8 @@ def decode(content: bytes) -> Row | None:
         raise BadRow(0, "the record's checksum differs")
     if version != VERSION or state not in _STATES or not 0 <= part < parts or owner_bytes + key_bytes > here:
         raise BadRow(0, f"a record of version {version}, state {state}, part {part} of {parts}")
+    if not 0 < seq <= MAX_NUMBER or at_us > MAX_TIME_US:
+        raise BadRow(0, f"a record numbered {seq}, stored at {at_us} µs")
     key_at, body_at = HEADER.size + owner_bytes, HEADER.size + owner_bytes + key_bytes
     try:
         owner, key = content[HEADER.size : key_at].decode() or None, content[key_at:body_at].decode() or None

@@ -1,12 +1,14 @@
 """A segment of the journal as bytes. Pure: byte for byte in docs/pxldisk-format.md.
 
     segment     header, then one checkpoint record, then commit records, then zeros
-    record      mark `PXR1`, type, body bytes, commit number, time, CRC-32 (started from the
-                segment's salt, over the record but for itself), body
+    record      mark `PXR1`, type, body bytes, commit number, time, last commit that was durable
+                when this one was written, CRC-32 (started from the segment's salt, over the
+                record but for itself), body
     commit      one commit: for each of its rows bank, row, length, content without padding
     checkpoint  next sequence number, keys of records stored earlier
 
-A record that does not read well is a torn write if nothing good follows it, and corruption otherwise.
+A record that does not read well is a torn write if nothing follows it that was written when it was
+durable already, and corruption otherwise.
 """
 
 import struct
@@ -17,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from . import rows, superblock
 from .errors import Corrupt
 from .plan import Image
+from .rows import MAX_NUMBER, MAX_TIME_US
 from .values import RowRef
 
 MAGIC: Final = b"PXLOG\r\n\x01"
@@ -29,7 +33,7 @@ CHECKPOINT: Final = 2
 _HEADER: Final = struct.Struct(">8sQQQHHI16s")
 _U32: Final = struct.Struct(">I")
 HEADER_BYTES: Final = _HEADER.size + _U32.size
-_RECORD: Final = struct.Struct(">4sBIQQ")
+_RECORD: Final = struct.Struct(">4sBIQQQ")
 _RECORD_BYTES: Final = _RECORD.size + 4
 RECORD_HEAD_BYTES: Final = _RECORD_BYTES  # enough to know how long a record is
 _ROW: Final = struct.Struct(">HHH")
@@ -106,9 +110,9 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     return b"".join(parts)
 
 
-def encode_record(kind: int, number: int, at_us: int, body: bytes, salt: int) -> bytes:
-    """A whole record."""
-    head = _RECORD.pack(MARK, kind, len(body), number, at_us)
+def encode_record(kind: int, number: int, at_us: int, body: bytes, salt: int, durable: int) -> bytes:
+    """A whole record. `durable`: number of the last commit that is on the medium already."""
+    head = _RECORD.pack(MARK, kind, len(body), number, at_us, durable)
     return head + _U32.pack(zlib.crc32(body, zlib.crc32(head, salt))) + body
 
 
@@ -131,16 +135,21 @@ def encode_header(header: SegmentHeader) -> bytes:
 
 
 def parse(content: bytes, path: Path) -> Segment:
-    """Read a segment. Raises Corrupt where a bad record is followed by good ones, or no record is good."""
+    """Read a segment. Raises Corrupt where a record was durable and is bad, or no record is good.
+
+    Of commits that were written together, and torn by a power cut, a later one may be whole: only a record
+    written after the missing one was durable tells that it was acknowledged.
+    """
     header = parse_header(content, path)
     checkpoint, commits, end = _parse_from(content, header, HEADER_BYTES, path)
     if checkpoint is None:
         raise Corrupt(path, None, end, "the segment's first record is damaged")
     _check_order(path, header, commits)
     torn = content.count(0, end) != len(content) - end
-    if torn and (again := _next_good(content, header.salt, end)) is not None:
-        raise Corrupt(path, None, end, f"a damaged record; a good one follows at byte {again}")
-    return Segment(path, header, checkpoint, tuple(commits), end, torn)
+    segment = Segment(path, header, checkpoint, tuple(commits), end, torn)
+    if torn and (again := _durable_after(content, header.salt, end, segment.last)) is not None:
+        raise Corrupt(path, None, end, f"a damaged record; a later one follows at byte {again}")
+    return segment
 
 
 def parse_commits(content: bytes, salt: int, after: int, path: Path) -> tuple[Commit, ...]:
@@ -196,10 +205,10 @@ def _parse_from(
     try:
         for kind, number, at_us, start, end in _records(content, header.salt, at):
             if kind == COMMIT:
-                commits.append(Commit(number, at_us, _parse_images(content, start)))
+                commits.append(Commit(number, at_us, _parse_images(content, start, end, header)))
             elif checkpoint is None:
                 checkpoint = _parse_checkpoint(content, start, end)
-    except (struct.error, UnicodeDecodeError) as fault:
+    except (struct.error, ValueError) as fault:
         raise Corrupt(path, None, end, f"a record's content is not in order ({fault})") from None
     return checkpoint, commits, end
 
@@ -211,6 +220,8 @@ def parse_header(content: bytes, path: Path) -> SegmentHeader:
     magic, number, base, made_us, width, height, salt, disk_id = _HEADER.unpack_from(content)
     if magic != MAGIC or _U32.unpack_from(content, _HEADER.size)[0] != zlib.crc32(content[: _HEADER.size]):
         raise Corrupt(path, None, 0, "the segment's header is damaged")
+    if base > MAX_NUMBER or made_us > MAX_TIME_US:
+        raise Corrupt(path, None, 0, f"the segment's header tells of commit {base} at {made_us} µs")
     return SegmentHeader(number, base, made_us, width, height, salt, uuid.UUID(bytes=disk_id))
 
 
@@ -218,13 +229,15 @@ def _record_at(content: bytes, salt: int, at: int) -> tuple[int, int, int, int, 
     """Type, number, time, start and end of the body of the good record at `at`; None: there is none."""
     if content[at : at + 4] != MARK or at + _RECORD_BYTES > len(content):
         return None
-    _, kind, length, number, at_us = _RECORD.unpack_from(content, at)
+    _, kind, length, number, at_us, _ = _RECORD.unpack_from(content, at)
     start = at + _RECORD_BYTES
     end = start + length
     if end > len(content):
         return None
     crc = zlib.crc32(memoryview(content)[start:end], zlib.crc32(content[at : at + _RECORD.size], salt))
     if _U32.unpack_from(content, at + _RECORD.size)[0] != crc:
+        return None
+    if at_us > MAX_TIME_US:
         return None
     return kind, number, at_us, start, end
 
@@ -243,16 +256,43 @@ def _next_good(content: bytes, salt: int, at: int) -> int | None:
     return None
 
 
-def _parse_images(content: bytes, at: int) -> tuple[Image, ...]:
+def _durable_after(content: bytes, salt: int, at: int, last: int) -> int | None:
+    """Where a good record is that was written when more commits than `last` were durable."""
+    while (at_good := _next_good(content, salt, at)) is not None:
+        if _RECORD.unpack_from(content, at_good)[5] > last:
+            return at_good
+        at = at_good + 1
+    return None
+
+
+def _parse_images(content: bytes, at: int, end: int, header: SegmentHeader) -> tuple[Image, ...]:
     (count,) = _COUNT.unpack_from(content, at)
     at += _COUNT.size
     images = []
     for _ in range(count):
         bank, row, length = _ROW.unpack_from(content, at)
         at += _ROW.size
-        images.append(Image(bank, row, content[at : at + length]))
+        image = Image(bank, row, content[at : at + length])
+        _check_image(image, header)
+        images.append(image)
         at += length
+    if at != end:
+        raise ValueError(f"{end - at} bytes too many")
     return tuple(images)
+
+
+def _check_image(image: Image, header: SegmentHeader) -> None:
+    """Raises ValueError for a row that no disk of this size holds."""
+    if image.bank < superblock.FIRST_BANK or image.row >= header.height:
+        raise ValueError(f"row {image.row} of bank {image.bank}")
+    if len(image.content) > 3 * header.width:
+        raise ValueError(f"{len(image.content)} bytes in row {image.row}")
+    if image.row in superblock.ROWS:
+        block = superblock.decode(image.content)
+        if (block.bank, block.width, block.height) != (image.bank, header.width, header.height):
+            raise ValueError(f"the superblock of another disk for bank {image.bank}")
+    elif image.content and rows.decode(image.content) is None:
+        raise ValueError(f"a free row with content in row {image.row}")
 
 
 def _parse_checkpoint(content: bytes, at: int, end: int) -> Checkpoint:
@@ -265,7 +305,9 @@ def _parse_checkpoint(content: bytes, at: int, end: int) -> Checkpoint:
         keys.append((content[at : at + length].decode(), RowRef(bank, row, seq)))
         at += length
     if at != end:
-        raise struct.error(f"{end - at} bytes too many")
+        raise ValueError(f"{end - at} bytes too many")
+    if next_seq > MAX_NUMBER:
+        raise ValueError(f"sequence number {next_seq}")
     return Checkpoint(next_seq, tuple(keys))
 
 

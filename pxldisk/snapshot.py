@@ -20,7 +20,7 @@ def snapshots(folder: Path) -> list[tuple[int, int, Path]]:
     found = []
     for path in folder.glob("*-*.png"):
         bank, _, moment = path.stem.partition("-")
-        if bank.isdigit() and moment.isdigit():
+        if bank.isascii() and bank.isdigit() and moment.isascii() and moment.isdigit() and len(moment) < 13:
             found.append((int(moment), int(bank), path))
     return sorted(found)
 

@@ -152,8 +152,8 @@ class Store:
     def _prune(self) -> None:
         """Delete the oldest segments while the log is larger than it may be; never the one in use."""
         numbers = journal.segment_numbers(self.log)
-        for path in self.log.glob("*-*.png"):  # of segments that a repair took away
-            if int(path.name[:8]) < numbers[-1] and int(path.name[:8]) not in numbers:
+        for number, _, path in journal.bases(self.log):  # of segments that a repair took away
+            if number < numbers[-1] and number not in numbers:
                 path.unlink()
         sizes = {number: self._segment_bytes(number) for number in numbers}
         for number in numbers[:-1]:

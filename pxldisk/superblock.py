@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from .errors import RowTooLarge
-from .zones import Zone
+from .rows import MAX_NUMBER, MAX_TIME_US
+from .zones import Zone, zone_table
 
 MAGIC: Final = b"PXLD"
 FORMAT: Final = 1
 ROWS: Final = (0, 1)
 FIRST_BANK: Final = 8  # banks are 8.png, 9.png, …
+LAST_BANK: Final = 65_535
 
 _FIXED: Final = struct.Struct(">4sHHHHQQQ16s16sB")
 _ZONE: Final = struct.Struct(">HHBB")
@@ -37,6 +39,20 @@ class Superblock:
     made_us: int  # microseconds since 1970, UTC
     checkpoint: int = 0  # every commit up to this number is in the picture
     next_seq: int = 1  # no record of this or a higher sequence number existed then
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What all files of one disk agree on."""
+
+    disk_id: uuid.UUID
+    width: int
+    height: int
+
+
+def identity(block: Superblock) -> Identity:
+    """Which disk a bank is of."""
+    return Identity(block.disk_id, block.width, block.height)
 
 
 def encode(block: Superblock, row_bytes: int) -> bytes:
@@ -81,6 +97,8 @@ def decode(content: bytes) -> Superblock:
         raise ValueError("the superblock's checksum differs")
     if version != FORMAT:
         raise ValueError(f"format {version}; this program reads format {FORMAT}")
+    if zone_table(zones, height) != zones or max(checkpoint, next_seq) > MAX_NUMBER or made_us > MAX_TIME_US:
+        raise ValueError("the superblock tells what cannot be")
     disk, own = uuid.UUID(bytes=disk_id), uuid.UUID(bytes=bank_id)
     return Superblock(disk, own, bank, width, height, zones, made_us, checkpoint, next_seq)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import bank, journal, rows, snapshot, superblock
+from . import bank, journal, recovery, rows, snapshot, superblock
 from .errors import Corrupt, ForeignPicture
 from .lock import holder
 from .memory import Memory
@@ -71,7 +71,8 @@ def _find(path: Path) -> list[Problem]:
     if path.is_dir():
         banks = [bank.bank_path(path, number) for number in bank.bank_numbers(path)]
         every = [*banks, *kept_files(path)]
-        return [problem for file in every for problem in _find(file)] + _missing(path)
+        found = [problem for file in every for problem in _find(file)] + _missing(path)
+        return found or _disagreements(path)
     look: Callable[[Path], Iterator[Problem]] = _in_segment if path.suffix == ".pxj" else _in_picture
     try:
         return list(look(path))
@@ -90,10 +91,27 @@ def _missing(folder: Path) -> list[Problem]:
     ]
 
 
+def _disagreements(folder: Path) -> list[Problem]:
+    """Why files that are each sound are not one disk."""
+    try:
+        loaded = recovery.load_banks(folder)
+        numbers = journal.segment_numbers(folder / "log")
+        if numbers:
+            newest = journal.read_segment(journal.segment_path(folder / "log", numbers[-1]))
+            recovery.check_belongs(folder, loaded, newest)
+            recovery.redo(folder, loaded, newest)
+    except (Corrupt, ForeignPicture) as error:
+        return [Problem(error.file, error.row, error.offset, error.why, REPAIR)]
+    return []
+
+
 def _in_segment(path: Path) -> Iterator[Problem]:
     segment = journal.read_segment(path)
     if segment.torn:
-        yield Problem(path, None, segment.end, "a torn record at the end", MENDED_BY_OPENING)
+        # Opening reads the newest segment and no other.
+        newest = journal.segment_numbers(path.parent)[-1:] == [segment.header.number]
+        remedy = MENDED_BY_OPENING if newest else REPAIR
+        yield Problem(path, None, segment.end, "a torn record at the end", remedy)
 
 
 def _in_picture(path: Path) -> Iterator[Problem]:

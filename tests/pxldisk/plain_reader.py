@@ -80,13 +80,13 @@ def journal_records(log: bytes) -> Iterator[tuple[int, int, bytes]]:
     assert magic == b"PXLOG\r\n\x01" and number >= 1
     assert struct.unpack_from(">I", log, 56)[0] == zlib.crc32(log[:56])
     at = 60
-    while log[at : at + 4] == b"PXR1" and at + 29 <= len(log):
-        _, kind, length, number, _ = struct.unpack_from(">4sBIQQ", log, at)
-        head, body = log[at : at + 25], log[at + 29 : at + 29 + length]
-        if len(body) < length or struct.unpack_from(">I", log, at + 25)[0] != zlib.crc32(head + body, salt):
+    while log[at : at + 4] == b"PXR1" and at + 37 <= len(log):
+        _, kind, length, number, _, _ = struct.unpack_from(">4sBIQQQ", log, at)
+        head, body = log[at : at + 33], log[at + 37 : at + 37 + length]
+        if len(body) < length or struct.unpack_from(">I", log, at + 33)[0] != zlib.crc32(head + body, salt):
             return
         yield kind, number, body
-        at += 29 + length
+        at += 37 + length
 
 
 def rows_in_commit(body: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -60,7 +60,7 @@ async def test_a_reader_that_knows_only_the_page_reads_picture_and_journal(folde
 
 def test_the_page_names_every_structure_this_reader_used() -> None:
     page = PAGE.read_text()
-    for layout in (">BBBBBHHHHIQQ16s", ">4sHHHHQQQ16s16sB", ">HHBB", ">8sQQQHHI16s", ">4sBIQQ", ">HHH"):
+    for layout in (">BBBBBHHHHIQQ16s", ">4sHHHHQQQ16s16sB", ">HHBB", ">8sQQQHHI16s", ">4sBIQQQ", ">HHH"):
         assert f"`{layout}`" in page, f"{layout} is not described"
 
 

@@ -1,8 +1,9 @@
 """Power cuts, simulated: of what was written since the last sync, any sectors may be on the medium.
 
 A disk is driven without its thread. After a cut at some commit the journal holds that commit and
-perhaps half of the next; each 512-byte sector of the picture is as it was at any moment since the
-last flush. Opening must give exactly the state after that commit. Each case is made from its seed.
+any sectors of those that were being written; each 512-byte sector of the picture is as it was at
+any moment since the last flush. Opening must give exactly the state after that commit, or after one
+of those that were being written. Each case is made from its seed.
 """
 
 import random
@@ -149,6 +150,45 @@ def test_a_cut_during_a_checkpoint_loses_nothing(quick: Path, seed: int) -> None
         shutil.copytree(chance.choice(logs), case / "log")
         (case / "8.png").write_bytes(torn(chance, versions))
         assert reopened(case, options) == (state, [])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_of_commits_that_were_being_written_together_the_first_whole_ones_are_kept(
+    quick: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    driver = Driver(quick / "disk", chance)
+    driver.commit()
+    assert driver.store.journal is not None
+    log, durable = driver.store.journal.path, driver.store.journal.end
+    states, plans = [driver.contents()], []
+    for _ in range(10):
+        item: Append | Consume = Append("in", chance.randbytes(chance.randrange(90)))
+        if not driver.memory.room("in"):
+            item = Consume(next(driver.memory.scan("in")).ref)
+        plans.append(driver.memory.plan([item], 1))
+        driver.memory.apply(plans[-1:])
+        states.append(driver.contents())
+    driver.store.commit([(1, segment.encode_images(plan.images)) for plan in plans])
+    whole = log.read_bytes()
+    end = driver.store.journal.end
+    driver.store.close()
+    kept = set()
+    for _ in range(40):
+        case = quick / "case"
+        shutil.rmtree(case, ignore_errors=True)
+        shutil.copytree(driver.folder, case)
+        content = bytearray(whole)
+        for at in range(durable - durable % SECTOR, end, SECTOR):
+            if chance.random() < 0.3:  # this sector is as it was: zeros, but for what was durable in it
+                first = max(at, durable)
+                content[first : at + SECTOR] = bytes(at + SECTOR - first)
+        (case / "log" / log.name).write_bytes(content)
+        found = reopened(case)
+        assert found[1] == [] and found[0] in states
+        assert reopened(case) == found
+        kept.add(states.index(found[0]))
+    assert len(kept) > 1
 
 
 def checkpoint(driver: Driver) -> tuple[bytes, bytes]:
