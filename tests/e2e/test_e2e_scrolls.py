@@ -51,7 +51,20 @@ def test_an_agent_hands_over_to_an_agent_on_another_machine_by_its_own_command(h
         server.type("run: hyperpi send web@attic 'the schema has changed' --wait")
         server.sees("The command printed: ECHO:")
         listed = home.cellar.did("hyperpi", "scrolls", "--json").json
-        assert [scroll["state"] for scroll in listed if scroll["to"] == "web@attic"] == ["answered"]
+        sent = [(scroll["from"], scroll["state"]) for scroll in listed if scroll["to"] == "web@attic"]
+        assert sent == [("schema@cellar", "answered")]
+
+
+def test_an_agents_command_cannot_stop_another_agent_on_any_machine(home: Household) -> None:
+    with home.pi_in_terminal(home.attic, "src/victim"):
+        victim = home.agent("victim@attic")
+        for host in (home.den, home.cellar):  # over the hypivisor's control socket, and over a node's
+            with home.pi_in_terminal(host, "src/culprit") as culprit:
+                home.agent(f"culprit@{host.name}")
+                culprit.type("run: hyperpi stop victim@attic || echo it ended with $?")
+                culprit.sees("is not for an agent")
+                culprit.sees("it ended with 1")
+        assert home.agent("victim@attic")["pid"] == victim["pid"]
 
 
 def follow(home: Household, scroll: Json) -> list[str]:
