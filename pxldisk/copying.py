@@ -105,7 +105,7 @@ class Copy:
         What follows can be asked for again; a disk could not do that, and never drops what others may know.
         """
         path = journal.segment_path(self._log, number)
-        found, _ = segment.salvage(path.read_bytes(), path)
+        found, _ = segment.salvage(journal.read_content(path)[0], path)
         if found.end == segment.HEADER_BYTES:
             raise Corrupt(path, None, found.end, "the segment's first record is damaged")
         missing = set(journal.base_banks(self._log, number)) - set(bank.bank_numbers(self.folder))
@@ -214,7 +214,7 @@ class Copy:
         header = self._header
         assert header is not None  # `_check_next` asked for it
         path = journal.segment_path(self._log, header.number)
-        commits = segment.parse_commits(content, header.salt, self.commit, path)
+        commits = segment.parse_commits(content, header, self.commit, path)
         for commit in commits:
             self._check_rows(commit, header, path)
         try:

@@ -152,18 +152,18 @@ def parse(content: bytes, path: Path) -> Segment:
     return segment
 
 
-def parse_commits(content: bytes, salt: int, after: int, path: Path) -> tuple[Commit, ...]:
+def parse_commits(content: bytes, header: SegmentHeader, after: int, path: Path) -> tuple[Commit, ...]:
     """Read bytes that hold nothing but commits, of which `after` + 1 is the first. Raises Corrupt."""
     commits: list[Commit] = []
     read = 0
     try:
-        for kind, number, at_us, start, end in _records(content, salt, 0):
+        for kind, number, at_us, start, end in _records(content, header.salt, 0):
             following = after + 1 + len(commits)
             if kind != COMMIT or number != following:
                 raise Corrupt(path, None, None, f"record {number} stands where {following} belongs")
-            commits.append(Commit(number, at_us, _parse_images(content, start)))
+            commits.append(Commit(number, at_us, _parse_images(content, start, end, header)))
             read = end
-    except struct.error as fault:
+    except (struct.error, ValueError) as fault:
         raise Corrupt(path, None, None, f"a commit's content is not in order ({fault})") from None
     if read != len(content):
         raise Corrupt(path, None, None, f"what follows commit {after + len(commits)} is damaged")
@@ -174,7 +174,7 @@ def record_size(content: bytes, at: int = 0) -> tuple[int, int] | None:
     """Commit number and bytes of the record whose head stands at `at`, unchecked; None: there is none."""
     if content[at : at + 4] != MARK or at + _RECORD_BYTES > len(content):
         return None
-    _, _, length, number, _ = _RECORD.unpack_from(content, at)
+    _, _, length, number, _, _ = _RECORD.unpack_from(content, at)
     return number, _RECORD_BYTES + length
 
 
