@@ -1,10 +1,9 @@
 """SQLite files that must not lose anything: how they are opened, written and kept off the event loop."""
 
 import asyncio
-import logging
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -13,13 +12,10 @@ from typing import ParamSpec, TypeVar
 
 from hyperpi.errors import Overloaded, Unusable
 
-log = logging.getLogger(__name__)
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
 BUSY_TIMEOUT_S = 5.0  # somebody runs sqlite3 on our file; longer and the mesh would wait for them
-RETRY_S = 2.0  # until a disk that was full is tried again
 MAX_WAITING = 1000  # calls: at 100 a second for a disk that syncs, ten seconds of work
 
 
@@ -55,29 +51,6 @@ class DiskThread:
     def close(self) -> None:
         """Finish what was begun, then end the thread."""
         self._pool.shutdown(wait=True)
-
-
-async def write_behind(
-    wake: asyncio.Event, flush: Callable[[], Awaitable[None]], what: str, every_s: float
-) -> None:
-    """Flush after each wake, at most every so often, until cancelled; then once more.
-
-    A disk that is full keeps `flush` from writing, which raises Overloaded and keeps what it has: it is asked
-    again until there is room.
-    """
-    try:
-        while True:
-            await wake.wait()
-            wake.clear()
-            try:
-                await flush()
-            except Overloaded as exc:
-                log.warning("%s could not be written reason=%s", what, exc)
-                wake.set()
-                await asyncio.sleep(RETRY_S)
-            await asyncio.sleep(every_s)
-    finally:
-        await flush()
 
 
 def open_database(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:

@@ -40,6 +40,7 @@ from node.local_endpoint import LocalEndpoint, local_token
 from node.neighbours import announcement, hypivisor_addresses
 from node.owner import OwnersBackend
 from node.policy import Policy, default_file, load_policy
+from node.prompt_store import PromptStore
 from node.prompts import Prompts
 from node.receipts import ReceiptStore
 from node.roster_store import RosterStore
@@ -71,7 +72,13 @@ class Node:
     """One machine's node. `running` opens its files, `run` serves until cancelled."""
 
     def __init__(
-        self, config: NodeConfig, boot: int, disk: Disk, receipts: ReceiptStore, store: RosterStore
+        self,
+        config: NodeConfig,
+        boot: int,
+        disk: Disk,
+        receipts: ReceiptStore,
+        store: RosterStore,
+        prompts: PromptStore,
     ) -> None:
         self.config = config
         self.folder = config.home.node
@@ -79,6 +86,7 @@ class Node:
         self.disk = disk
         self.receipts = receipts
         self.store = store
+        self._prompt_store = prompts
         self.since = time.time()
         self.policy: Policy = load_policy(self.folder / "node.toml", config.user_home)
         self.membership = identity.load(self.folder / "identity")
@@ -90,7 +98,7 @@ class Node:
         self.agents = Agents(
             store.load(), SessionFiles(), node=known.node_id if known else UNJOINED, node_name=name
         )
-        self.prompts = Prompts(self.agents, self._notify)
+        self.prompts = Prompts(self.agents, self._notify, prompts)
         self.scrolls = ScrollDesk(disk, receipts, self.agents, self._notify)
         self.keepers = KeeperBook(config.home.make("node", "keepers"), self._agent_ended)
         self.spawning = Spawning(
@@ -190,6 +198,7 @@ class Node:
                     "keepers": self.keepers.run(),
                     "receipts": self.receipts.run(),
                     "roster": self.store.run(),
+                    "prompts": self._prompt_store.run(),
                     "scrolls": self.scrolls.run(),
                     "banks": self.banks.run(),
                     "agent-socket": agent_socket.serve(sockets / "agents.sock", self.folder / "agent.addr"),
@@ -377,9 +386,11 @@ async def opened(config: NodeConfig) -> AsyncIterator[Node]:
         stack.callback(receipts.close)
         store = RosterStore.open(folder / "roster.db", thread)
         stack.callback(store.close)
+        prompts = PromptStore.open(folder / "prompts.db", thread)
+        stack.callback(prompts.close)
         stack.callback(thread.close)
         disk = await stack.enter_async_context(Disk.open(folder / "disk"))
-        yield Node(config, identity.next_boot(folder), disk, receipts, store)
+        yield Node(config, identity.next_boot(folder), disk, receipts, store, prompts)
 
 
 async def run(config: NodeConfig, stop: asyncio.Event) -> None:

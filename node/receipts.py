@@ -4,19 +4,16 @@ Written behind, off the loop, the latest state of each scroll; `kept` waits unti
 what an acknowledgement to another node needs. A loss here is never a loss of a scroll: those are in rows.
 """
 
-import asyncio
-import logging
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hyperpi import strict_json
 from hyperpi.contract import Json
-from hyperpi.database import DiskThread, open_database, transaction, write_behind
+from hyperpi.database import DiskThread, open_database, transaction
+from hyperpi.write_behind import WriteBehind
 from node.outbox import REMEMBERED_S, Key, Outgoing, Receipt
-
-log = logging.getLogger(__name__)
 
 MIGRATIONS = (
     """
@@ -39,10 +36,7 @@ class ReceiptStore:
     def __init__(self, db: sqlite3.Connection, thread: DiskThread) -> None:
         self._db = db
         self._thread = thread
-        self._dirty: dict[Key, Outgoing] = {}
-        self._writing: dict[Key, Outgoing] = {}
-        self._wake = asyncio.Event()
-        self._flushed = asyncio.Event()
+        self._behind = WriteBehind("receipts", self._write, FLUSH_S)
         self._pruned_at = 0.0  # Unix seconds
 
     @classmethod
@@ -56,13 +50,11 @@ class ReceiptStore:
 
     def keep(self, outgoing: Outgoing) -> None:
         """Remember its present state soon."""
-        self._dirty[outgoing.key] = outgoing
-        self._wake.set()
+        self._behind.keep(outgoing.key, outgoing)
 
     async def kept(self, outgoing: Outgoing) -> None:
         """Return when the state that `keep` was told of is on disk."""
-        while outgoing.key in self._dirty or outgoing.key in self._writing:
-            await self._flushed.wait()
+        await self._behind.kept(outgoing.key)
 
     @staticmethod
     def is_old(outgoing: Outgoing, now: float) -> bool:
@@ -71,21 +63,10 @@ class ReceiptStore:
 
     async def run(self) -> None:
         """Write behind until cancelled; the last states are written then."""
-        await write_behind(self._wake, self._flush, "the receipts", FLUSH_S)
+        await self._behind.run()
 
-    async def _flush(self) -> None:
-        if not self._dirty:
-            return
-        self._writing, self._dirty = self._dirty, {}
-        try:
-            await self._thread.call(self._save, [_row(outgoing) for outgoing in self._writing.values()])
-        except BaseException:
-            self._dirty = {**self._writing, **self._dirty}
-            raise
-        finally:
-            self._writing = {}
-            done, self._flushed = self._flushed, asyncio.Event()
-            done.set()
+    async def _write(self, changed: Mapping[Key, Outgoing]) -> None:
+        await self._thread.call(self._save, [_row(outgoing) for outgoing in changed.values()])
 
     def close(self) -> None:
         """Close the file; further calls fail."""

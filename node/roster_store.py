@@ -4,20 +4,17 @@ An agent's id comes from its instance and needs no store; what would be lost wit
 names that were given, and spawn requests that were answered.
 """
 
-import asyncio
-import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hyperpi import strict_json
 from hyperpi.address import AgentId
-from hyperpi.database import DiskThread, open_database, transaction, write_behind
+from hyperpi.database import DiskThread, open_database, transaction
 from hyperpi.errors import BadMessage
+from hyperpi.write_behind import WriteBehind
 from node.agents import Observer
 from node.roster import AgentRecord, Roster
-
-log = logging.getLogger(__name__)
 
 MIGRATIONS = ("CREATE TABLE agents (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",)
 FLUSH_S = 0.5  # a busy agent changes many times a second; its latest state is enough
@@ -29,8 +26,7 @@ class RosterStore(Observer):
     def __init__(self, db: sqlite3.Connection, thread: DiskThread) -> None:
         self._db = db
         self._thread = thread
-        self._dirty: set[AgentId] = set()
-        self._wake = asyncio.Event()
+        self._behind: WriteBehind[AgentId, None] = WriteBehind("the roster", self._write, FLUSH_S)
         self._roster: Roster | None = None
 
     @classmethod
@@ -55,24 +51,18 @@ class RosterStore(Observer):
 
     async def saved(self, agent: AgentId) -> None:
         """Write one agent now and return when it is on disk."""
-        self._dirty.add(agent)
-        await self._flush()
+        self._behind.keep(agent, None)
+        await self._behind.kept(agent)
 
     async def run(self) -> None:
         """Write behind until cancelled; the last states are written then."""
-        await write_behind(self._wake, self._flush, "the roster", FLUSH_S)
+        await self._behind.run()
 
-    async def _flush(self) -> None:
+    async def _write(self, changed: Mapping[AgentId, None]) -> None:
+        """Agents as they are now, and the removal of those that are no more."""
         assert self._roster is not None
-        dirty, self._dirty = self._dirty, set()
-        kept = {r.id: strict_json.encode(r).decode() for r in self._roster if r.id in dirty}
-        if not dirty:
-            return
-        try:
-            await self._thread.call(self._save, list(kept.items()), [a for a in dirty if a not in kept])
-        except BaseException:
-            self._dirty |= dirty
-            raise
+        kept = {r.id: strict_json.encode(r).decode() for r in self._roster if r.id in changed}
+        await self._thread.call(self._save, list(kept.items()), [a for a in changed if a not in kept])
 
     def _save(self, rows: Sequence[tuple[str, str]], gone: Sequence[str]) -> None:
         with transaction(self._db) as db:
@@ -85,8 +75,7 @@ class RosterStore(Observer):
 
     def agent_changed(self, agent: AgentId) -> None:
         """See node.agents.Observer."""
-        self._dirty.add(agent)
-        self._wake.set()
+        self._behind.keep(agent, None)
 
     def agent_gone(self, agent: AgentId) -> None:
         """See node.agents.Observer."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from hyperpi.errors import (
 )
 from hyperpi.roles import OPERATOR, Caller
 from node.agents import Agents
-from node.prompts import MAX_HELD, Prompts
+from node.prompts import MAX_HELD, REMEMBERED_S, PromptKey, Prompts, Sent
 from node.roster import Roster
 
 ANN = Caller("ann", OPERATOR, "pide")
@@ -54,10 +55,32 @@ class SmallAgent:
         pass
 
 
+class Shelf:
+    """What outlives a node, on a disk that may be full."""
+
+    def __init__(self) -> None:
+        self.written: dict[PromptKey, Sent] = {}
+        self.has_room = asyncio.Event()
+        self.has_room.set()
+
+    def load(self) -> dict[PromptKey, Sent]:
+        return {key: replace(sent) for key, sent in self.written.items()}
+
+    def keep(self, key: PromptKey, sent: Sent | None) -> None:
+        if sent is None:
+            self.written.pop(key, None)
+        else:
+            self.written[key] = replace(sent)
+
+    async def kept(self, key: PromptKey) -> None:
+        await self.has_room.wait()
+
+
 class Desk:
     """Prompts of one agent, which may come and go."""
 
-    def __init__(self) -> None:
+    def __init__(self, shelf: Shelf | None = None) -> None:
+        self.shelf = shelf or Shelf()
         roster = Roster()
         record = roster.expect(
             instance="i-1", kind="pi", name="lead", cwd="/", project=None, request_id="r-1", now=1.0
@@ -65,7 +88,7 @@ class Desk:
         self.id = record.id
         self.told: list[tuple[str, str]] = []
         self.agents = Agents(roster, NoHistory(), node="n-den", node_name="den")
-        self.prompts = Prompts(self.agents, self._told)
+        self.prompts = Prompts(self.agents, self._told, self.shelf)
         self.unattended: list[asyncio.Future[Any]] = []
         self.prompts.use(lambda work: self.unattended.append(asyncio.ensure_future(work)))
         self.agents.observers.append(self.prompts)
@@ -220,3 +243,72 @@ async def test_only_so_many_are_held(desk):
         await desk.take(f"p-{number}")
     with pytest.raises(Overloaded):
         await desk.take("p-more")
+
+
+# --- across restarts of the node -------------------------------------------------------------------------
+
+
+async def test_stored_is_said_of_a_prompt_once_it_is_on_disk(desk):
+    desk.shelf.has_room.clear()
+    taking = asyncio.ensure_future(desk.take("p-1"))
+    await turns()
+    assert not taking.done()
+    desk.shelf.has_room.set()
+    assert await taking == "stored"
+    assert [sent.params["text"] for sent in desk.shelf.written.values()] == ["hi"]
+
+
+async def test_a_prompt_that_would_have_to_wait_is_refused_while_there_is_no_room(desk, agent, monkeypatch):
+    monkeypatch.setattr("node.prompts.STORE_S", 0.01)
+    desk.shelf.has_room.clear()
+    with pytest.raises(Overloaded, match="cannot be stored"):
+        await desk.take("p-1")
+    desk.dial(agent)
+    await turns()
+    assert agent.taken == []
+    assert await desk.take("p-2") == "queued"  # what need not wait needs no room
+
+
+async def test_what_waited_reaches_its_agent_after_a_restart_and_nothing_runs_twice(desk, agent):
+    desk.dial(agent)
+    assert await desk.take("p-1") == "queued"
+    desk.drop()
+    assert await desk.take("p-2", "and this") == "stored"
+
+    after = Desk(desk.shelf)
+    after.dial(agent)
+    await asyncio.gather(*after.unattended)
+    assert agent.taken == ["p-1", "p-2"]
+    assert await after.take("p-1") == "queued"
+    assert agent.taken == ["p-1", "p-2"]
+
+
+async def test_an_agent_that_has_a_prompt_needs_no_copy_of_its_text_kept(desk, agent):
+    desk.dial(agent)
+    await desk.take("p-1", "a picture, say")
+    assert [sent.params for sent in desk.shelf.written.values()] == [{}]
+
+
+async def test_what_was_lost_on_the_way_is_not_sent_again_when_its_id_may_be_forgotten(desk, agent):
+    desk.dial(agent)
+    agent.answer = NodeUnreachable("gone")
+    assert await desk.take("p-1") == "unknown"
+    for sent in desk.shelf.written.values():
+        sent.at -= REMEMBERED_S + 1
+
+    after = Desk(desk.shelf)
+    agent.answer = {"receipt": "queued"}
+    taken = list(agent.taken)
+    after.dial(agent)
+    await asyncio.gather(*after.unattended)
+    assert agent.taken == taken
+    assert desk.shelf.written == {}
+
+
+async def test_a_prompt_for_an_agent_that_ended_with_its_node_is_unknown(desk):
+    assert await desk.take("p-1") == "stored"
+    agents = desk.agents
+    agents.exited(desk.id, "the power failed")
+    again = Prompts(agents, desk._told, desk.shelf)
+    wanted = contract.Prompt(agent=desk.id, text="hi", id="p-1")
+    assert (await again.take(AgentId(desk.id), wanted, ANN))["receipt"] == "unknown"

@@ -112,6 +112,8 @@ async def test_a_killed_node_finds_its_agents_again_and_delivers_what_it_had_sto
             await program.until(
                 lambda: program.params_of("scroll.changed", scroll_id=waiting["scroll_id"], state="stored")
             )
+            held = await program.call("agent.prompt", agent="away", text="when you are back", id="p-held")
+            assert held["receipt"] == "stored"
             system.kill_node()
             assert agent.process.poll() is None
             await program.until(lambda: [n["state"] for n in program.nodes.values()] == ["disconnected"])
@@ -127,6 +129,9 @@ async def test_a_killed_node_finds_its_agents_again_and_delivers_what_it_had_sto
             await program.knows(known["agent"], state="idle")
             await program.until(lambda: [n["state"] for n in program.nodes.values()] == ["online"])
             assert [scroll["message"] for scroll in away.scrolls] == ["stored"]
+            again = await program.call("agent.prompt", agent="away", text="when you are back", id="p-held")
+            assert again["receipt"] in {"queued", "delivered"}
+            assert [prompt["text"] for prompt in away.prompts] == ["when you are back"]
             await program.call("agent.prompt", agent="survivor", text="hello again", id="p-again")
             await program.call("scroll.send", to="survivor", message="after")
             until(lambda: len(agent.did("scroll")) == 2, "the second scroll")
