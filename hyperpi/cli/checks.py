@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hyperpi import __version__, pi_install
 from hyperpi.cli.client import Client, Reach, connect, connect_local
-from hyperpi.cli.local import hypivisor_run, local_node, node_run
+from hyperpi.cli.local import has_hypivisor, hypivisor_run, local_node, node_run
 from hyperpi.cli.words import Json, duration, one_line, rows_of, size
 from hyperpi.clock import from_rfc3339
 from hyperpi.config import (
@@ -149,6 +149,8 @@ def _hypivisor(facts: Facts) -> Check:
         with connect(facts.reach) as client:
             return _greeted(facts, client, facts.reach.hypivisor)
     if facts.hypivisor is None:
+        if has_hypivisor(facts.home):
+            return _check(WARN, "the one of this home does not run", "`hyperpi up` starts it")
         if (facts.home.node / "identity" / "mesh.json").exists() and facts.node is not None:
             return _check(OK, "none in this home; the node asks its mesh's")
         return _check(

@@ -34,5 +34,19 @@ def hypivisor_run(home: Home) -> Json | None:
     return runfile.read_live(home.hypivisor / "run.json")
 
 
+def has_hypivisor(home: Home) -> bool:
+    """Whether a mesh was ever started from this home."""
+    return (home.hypivisor / "ca.pem").exists()
+
+
+def unreachable_mesh(home: Home) -> str | None:
+    """The mesh that this machine is in while its node runs and has no link to it."""
+    running = node_run(home)
+    joined = runfile.read(home.node / "identity" / "mesh.json")
+    if running is None or joined is None or running.get("linked"):
+        return None
+    return _text(joined.get("mesh_name")) or "its mesh"
+
+
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None

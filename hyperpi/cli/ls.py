@@ -10,7 +10,7 @@ import click
 
 from hyperpi.cli.again import reconnected, refuse_if_revoked
 from hyperpi.cli.client import Client, Notice
-from hyperpi.cli.options import Verb, connect_again, connected, json_option
+from hyperpi.cli.options import Verb, connect_again, connected, json_option, note_if_alone
 from hyperpi.cli.output import (
     Cell,
     colours,
@@ -115,6 +115,8 @@ def ls(node: str | None, state: str | None, everything: bool, watch: bool, as_js
     With --json a list of Agent; with --watch as well, one such list a line for each change.
     """
     with connected() as client:
+        if not as_json:
+            note_if_alone(client)
         if not watch:
             _print(Roster(client.call("mesh.get")), node, state, everything, as_json)
         elif as_json or not sys.stdout.isatty():

@@ -7,7 +7,7 @@ import click
 from hyperpi.cli.client import Client
 from hyperpi.cli.group import Lazy, LazyGroup
 from hyperpi.cli.local import node_run
-from hyperpi.cli.options import Verb, connected, examples, home, json_option
+from hyperpi.cli.options import Verb, connected, examples, home, json_option, note_if_alone
 from hyperpi.cli.output import Cell, note, print_fields, print_json, print_table, state_cell
 from hyperpi.cli.words import Json, ago, one_line, rows_of, size
 from hyperpi.errors import HyperPiError, NotFound, NothingThere
@@ -56,6 +56,8 @@ def ls(as_json: bool) -> None:
     with connected() as client:
         mesh = client.call("mesh.get")
         nodes = rows_of(mesh, "nodes")
+        if not as_json:
+            note_if_alone(client)
         seen = [] if as_json or mesh["me"]["role"] != ADMIN else _seen(client)
     nodes.sort(key=lambda row: (row.get("state") != "pending", str(row.get("name"))))
     if as_json:

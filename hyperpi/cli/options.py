@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hyperpi.cli.client import MAX_SENT_BYTES, Client, Reach, connect
-from hyperpi.cli.words import parse_duration, rows_of
+from hyperpi.cli.local import has_hypivisor, unreachable_mesh
+from hyperpi.cli.words import one_line, parse_duration, rows_of
 from hyperpi.config import BadConfig, Environment, Home, read_environment
-from hyperpi.errors import HyperPiError
+from hyperpi.errors import HyperPiError, NotForThisRole, NothingThere
+from hyperpi.roles import OPERATOR
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -114,7 +116,30 @@ def connected() -> Iterator[Client]:
     with connect(reach()) as client:
         if client.passed_over:
             click.echo(f"hyperpi: {client.passed_over}; asking the {client.authority}", err=True)
-        yield client
+        try:
+            yield client
+        except NotForThisRole as exc:
+            raise _for_admins(client, exc) from None
+
+
+def note_if_alone(client: Client) -> None:
+    """Beside a list: that it is of this machine alone, though there is a mesh."""
+    if client.authority == "node" and (mesh := unreachable_mesh(home())):
+        known = f"the hypivisor of {one_line(mesh)} cannot be reached now; this machine alone is known"
+        click.echo(f"hyperpi: {known}", err=True)
+
+
+def _for_admins(client: Client, exc: NotForThisRole) -> HyperPiError:
+    """What an owner can do about it whom this machine's node makes an operator, not an admin."""
+    if client.authority != "node" or client.call("mesh.get")["me"]["role"] != OPERATOR:
+        return exc
+    if has_hypivisor(home()):
+        return NothingThere(
+            "this needs the hypivisor of this home, which does not run", hint="start it with `hyperpi up`"
+        )
+    return NotForThisRole(
+        str(exc), hint="run it on the hypivisor's machine, or set HYPIVISOR and HYPI_TOKEN to an admin's"
+    )
 
 
 def _flag(key: str) -> str | None:

@@ -104,6 +104,7 @@ class Mesh:
         self.tokens: dict[str, Json] = {}
         self.scrolls: dict[str, Json] = {}
         self.asked: list[tuple[str, Json]] = []
+        self.role = "admin"
         self.answers: dict[str, Any] = {}  # method -> what to answer instead, or an exception
         self.spawned: dict[str, str] = {}  # request_id -> agent
         self.prompts: dict[str, str] = {}  # id -> text, each once
@@ -146,7 +147,7 @@ class Mesh:
             "mesh": "home",
             "epoch": "r-1",
             "rev": self.rev,
-            "me": {"name": "ann", "role": "admin"},
+            "me": {"name": "ann", "role": self.role},
             "nodes": list(self.nodes.values()),
             "agents": list(self.agents.values()),
             "limits": {"heartbeat_s": 10},

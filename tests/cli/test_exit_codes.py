@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,59 @@ def test_a_list_imports_nothing_that_it_does_not_use(mesh: ControlSocket):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- the hypivisor is away -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alone(home: Path) -> Iterator[ControlSocket]:
+    """The node of a machine that is in a mesh, and has no link to it."""
+    with ControlSocket(home, "node") as served:
+        served.mesh.role = "operator"
+        served.mesh.answers["login.create"] = Refused(
+            -32001, "login.create is not for the role operator", hint="it needs the role admin"
+        )
+        (home / "node" / "identity").mkdir()
+        (home / "node" / "identity" / "mesh.json").write_text('{"mesh_name": "attics", "node_id": "n-den"}')
+        yield served
+
+
+@pytest.mark.parametrize("verb", [["ls"], ["node", "ls"]], ids=" ".join)
+def test_a_list_of_this_machine_alone_says_that_it_is_that(alone: ControlSocket, run: Run, verb: list[str]):
+    done = run(*verb)
+    assert done.code == 0
+    assert "the hypivisor of attics cannot be reached now; this machine alone is known" in done.err
+    assert run(*verb, "--json").err == ""
+    linked = json.loads(alone.run_json.read_text()) | {"linked": True}
+    alone.run_json.write_text(json.dumps(linked))
+    assert "cannot be reached" not in run(*verb).err
+
+
+def test_what_needs_the_hypivisor_of_this_home_says_that_it_does_not_run(
+    alone: ControlSocket, home: Path, run: Run
+):
+    (home / "hypivisor").mkdir()
+    (home / "hypivisor" / "ca.pem").touch()
+    done = run("login")
+    assert done.code == 3
+    assert "the hypivisor of this home, which does not run" in done.err
+    assert "`hyperpi up`" in done.err
+    assert "role" not in done.err
+
+
+def test_what_is_for_admins_says_on_another_machine_where_one_is(alone: ControlSocket, run: Run):
+    done = run("login")
+    assert done.code == 1
+    assert "run it on the hypivisor's machine" in done.err
+
+
+def test_an_agent_is_told_its_own_reason(alone: ControlSocket, home: Path, run: Run):
+    alone.mesh.role = "agent"
+    alone.mesh.answers["login.create"] = Refused(
+        -32001, "login.create is not for an agent", hint="ask a person"
+    )
+    (home / "hypivisor").mkdir()
+    (home / "hypivisor" / "ca.pem").touch()
+    done = run("login")
+    assert (done.code, "not for an agent" in done.err, "ask a person" in done.err) == (1, True, True)
