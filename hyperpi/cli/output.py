@@ -15,6 +15,8 @@ from hyperpi.config import owners_environment
 # json escapes C0 only; these would steer a terminal or cannot be encoded, and may stand only inside strings.
 _ESCAPED = "[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 
+_NO_CELL = {"Mn", "Me", "Cf"}
+
 GAP = "  "  # between columns
 NARROWEST = 6  # cells of a column that has given all it can
 
@@ -104,6 +106,8 @@ def table_lines(
         for cell, text, room in zip(row, line, widths, strict=True):
             shown = _cut(text, room)
             padding = " " * (room - _width(shown))
+            if width is not None:  # for people; programs get the text as it is
+                shown = isolated(shown)
             parts.append((styled(shown, cell.style) if coloured else shown) + padding)
         lines.append(GAP.join(parts).rstrip())
     return lines
@@ -125,9 +129,20 @@ def _width(text: str) -> int:
     """Cells that a text takes on a terminal."""
     if text.isascii():
         return len(text)
-    from unicodedata import combining, east_asian_width
+    from unicodedata import category, east_asian_width
 
-    return sum(0 if combining(char) else 1 + (east_asian_width(char) in "WF") for char in text)
+    # Marks stand on the letter before them, and format characters (joiners) are not seen.
+    return sum(0 if category(char) in _NO_CELL else 1 + (east_asian_width(char) in "WF") for char in text)
+
+
+def isolated(text: str) -> str:
+    """For a terminal: what is written from right to left keeps that to itself and moves no other column."""
+    if text.isascii():
+        return text
+    from unicodedata import bidirectional
+
+    turns = any(bidirectional(char) in {"R", "AL", "AN"} for char in text)
+    return f"\u2068{text}\u2069" if turns else text  # first strong isolate, pop directional isolate
 
 
 def _cut(text: str, room: int) -> str:
@@ -147,6 +162,8 @@ def print_fields(fields: Sequence[tuple[str, Cell | str]]) -> None:
     coloured = colours(sys.stdout)
     for name, cell in shown:
         text = one_line(cell.text)
+        if sys.stdout.isatty():
+            text = isolated(text)
         if coloured:
             click.echo(styled(name.ljust(width), "dim") + GAP + styled(text, cell.style))
         else:

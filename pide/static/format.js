@@ -103,7 +103,23 @@ const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200
  * @param {string | null | undefined} text
  */
 export function visible(text) {
-  return (text ?? "").replace(UNSEEN, (char) => `\u27e8${char.charCodeAt(0).toString(16).padStart(4, "0")}\u27e9`);
+  return (text ?? "").replace(UNSEEN, hex);
+}
+
+const TURNING = /[\u202a-\u202e\u2066-\u2069]/g;
+
+/**
+ * A longer text with only those characters made visible that turn the direction of others: it may be written
+ * right to left, and may join and mark letters, but cannot be read as something else than what it says.
+ * @param {string | null | undefined} text
+ */
+export function straight(text) {
+  return String(text ?? "").replace(TURNING, hex);
+}
+
+/** @param {string} char */
+function hex(char) {
+  return `\u27e8${char.charCodeAt(0).toString(16).padStart(4, "0")}\u27e9`;
 }
 
 /** @param {string} text */

@@ -65,6 +65,21 @@ def test_a_table_aligns_what_is_wide():
     assert second == "abc     y"
 
 
+def test_a_name_from_right_to_left_moves_no_column_on_a_terminal_and_is_whole_for_programs():
+    name = "\u05d3\u05df"
+    rows = [[name, "12"], ["den", "34"]]
+    seen = output.table_lines(("NAME", "N"), rows, 80, coloured=False)
+    assert seen[1] == f"\u2068{name}\u2069    12"
+    assert seen[2] == "den   34"
+    piped = output.table_lines(("NAME", "N"), rows, None, coloured=False)
+    assert piped[1] == f"{name}    12"
+
+
+def test_what_turns_the_direction_of_text_is_not_printed():
+    assert words.one_line("\u202egnp.exe\u2069\u200f") == "gnp.exe"
+    assert "\u202e" not in output.to_json({"name": "\u202egnp.exe"})
+
+
 def test_colours_do_not_count_as_width():
     rows = [[output.Cell("ab", "good"), "x"]]
     coloured = output.table_lines(("NAME", "B"), rows, 80, coloured=True)[1]

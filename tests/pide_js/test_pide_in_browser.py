@@ -370,6 +370,27 @@ def test_a_viewer_is_not_told_who_could_join(browser: Browser, server: str) -> N
     look.context.close()
 
 
+# Texts and titles in which a character turns the direction of what follows: `exe.png` shown for `gnp.exe`.
+TURNED = """() => {
+  const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) found.push(walker.currentNode.textContent);
+  for (const element of document.querySelectorAll("[title], [aria-label]"))
+    found.push(element.title, element.getAttribute("aria-label") ?? "");
+  return found.filter((text) => /[\u202a-\u202e\u2066-\u2069]/.test(text));
+}"""
+
+
+def test_a_name_from_right_to_left_moves_nothing_that_stands_beside_it(page: Page) -> None:
+    open_agent(page, "a2")
+    for name in page.locator(
+        "[data-agent=a2] .agent-name, .node-name, .agent-second, .stage-sub > span"
+    ).all():
+        assert name.evaluate("element => getComputedStyle(element).unicodeBidi").startswith("isolate")
+    assert page.locator(".prose p").count() > 0
+    for text in page.locator(".prose, .prose p").all():
+        assert text.evaluate("element => getComputedStyle(element).unicodeBidi") == "plaintext"
+
+
 @pytest.mark.parametrize("server", [("--hostile",)], indirect=True)
 def test_nothing_that_an_agent_says_runs_in_the_page(page: Page) -> None:
     open_agent(page, "x0")
@@ -380,6 +401,9 @@ def test_nothing_that_an_agent_says_runs_in_the_page(page: Page) -> None:
     page.click("#tab-node")
     for link in page.query_selector_all("#stage-content a"):
         assert (link.get_attribute("href") or "").startswith(("https://", "http://", "mailto:"))
+    for tab in ("agent", "scrolls", "node"):
+        page.click(f"#tab-{tab}")
+        assert page.evaluate(TURNED) == []
     page.wait_for_timeout(300)
     assert page.evaluate("window.pwned") is None
     forbidden = "script, iframe, object, embed, form, style, math, [onerror], [onload], [srcdoc], [style]"

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 
 import { agentPresence, gapOnTheWay } from "../../pide/static/presence.js";
 import { addressOf, routeOf } from "../../pide/static/ui.js";
-import { age, bytes, count, duration } from "../../pide/static/format.js";
+import { age, bytes, count, duration, straight } from "../../pide/static/format.js";
 import { boundaries } from "../../pide/static/views/markdown.js";
 import { editsOf, resultText, summaryOf, withoutAnsi } from "../../pide/static/tool_text.js";
 
@@ -71,6 +71,11 @@ describe("tools in words", () => {
 
   test("a command shows what would otherwise not be seen", () => {
     assert.equal(summaryOf({ command: "rm \u202e-rf" }), "rm ⟨202e⟩-rf");
+  });
+
+  test("a text may be written right to left, and cannot be read as another", () => {
+    assert.equal(straight("שלום \u200f \u200d \u202egnp.exe\u2069"), "שלום \u200f \u200d ⟨202e⟩gnp.exe⟨2069⟩");
+    assert.equal(straight(undefined), "");
   });
 
   test("results of any shape become text", () => {

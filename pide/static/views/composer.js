@@ -1,6 +1,7 @@
 /** Where a person writes to an agent, and what became of what was written. */
 
 import { html, live, nothing, repeat } from "../vendor/lit.js";
+import { straight } from "../format.js";
 import { notYetDelivered } from "../prompts.js";
 import { allows } from "../protocol.js";
 import { icon } from "./icons.js";
@@ -123,7 +124,7 @@ function receiptsView(prompts, state, actions) {
       (prompt) => prompt.id,
       (prompt) => html`<li data-receipt=${prompt.receipt}>
         <span class="receipt-mark" aria-hidden="true"></span>
-        <span class="receipt-text" title=${prompt.text}>${prompt.text}</span>
+        <span class="receipt-text" title=${straight(prompt.text)}>${straight(prompt.text)}</span>
         <span class="receipt-word" role="status">${words(prompt, state)}</span>
         ${prompt.receipt === "unknown" ? html`<button class="link" @click=${() => actions.sendAgain(prompt)}>Send again</button>` : nothing}
         ${prompt.receipt === "refused" ? html`<button class="link" @click=${() => actions.editAgain(prompt)}>Edit</button>` : nothing}

@@ -2,7 +2,7 @@
 
 import { html, nothing, repeat, unsafeHTML } from "../vendor/lit.js";
 import { isInTurn } from "../conversation.js";
-import { clockTime, fullTime, wordCount } from "../format.js";
+import { clockTime, fullTime, straight, visible, wordCount } from "../format.js";
 import { blockHtml, growingHtml } from "./markdown.js";
 import { toolView } from "./tool.js";
 
@@ -32,7 +32,7 @@ export function entryView(entry, conv, open, actions) {
   const blocks = entry.blocks.map((block, at) =>
     // What a person wrote is shown as it was written.
     entry.role === "user" && block.type === "text"
-      ? html`<div class="prose plain">${block.text}</div>`
+      ? html`<div class="prose plain">${straight(block.text)}</div>`
       : blockView(block, `${entry.id}:${at}`, conv, open, actions, isInTurn(conv, entry)),
   );
   return html`
@@ -95,7 +95,7 @@ function blockView(block, key, conv, open, actions, inTurn = false) {
         actions,
       );
     case "tool_result":
-      return html`<pre class="result" tabindex="0">${block.text}</pre>`;
+      return html`<pre class="result" tabindex="0">${straight(block.text)}</pre>`;
     case "image":
       return imageView(block);
     default:
@@ -115,7 +115,7 @@ function thinkingView(text, key, isOpen, actions) {
       <button class="thinking-line" aria-expanded=${String(isOpen)} @click=${() => actions.toggle(key)}>
         <span class="chevron" aria-hidden="true"></span>thinking<span class="faint"> · ${wordCount(text)} words</span>
       </button>
-      ${isOpen ? html`<div class="thinking-text">${text}</div>` : nothing}
+      ${isOpen ? html`<div class="thinking-text">${straight(text)}</div>` : nothing}
     </div>
   `;
 }
@@ -183,11 +183,11 @@ function noteView(entry, conv, open, actions) {
   const inner = entry.blocks.map((block, at) => {
     switch (block.type) {
       case "notice":
-        return html`<span>${block.text}</span>`;
+        return html`<span>${straight(block.text)}</span>`;
       case "scroll":
         return scrollNote(block.scroll);
       case "approval":
-        return html`<span>${approvalWords(block.approval)}</span>`;
+        return html`<span>${straight(approvalWords(block.approval))}</span>`;
       case "unknown":
         return unknownView(String(block.event?.type), block.event);
       default:
@@ -199,7 +199,7 @@ function noteView(entry, conv, open, actions) {
 
 /** @param {any} scroll */
 function scrollNote(scroll) {
-  return html`<span><b>Scroll</b> from ${scroll.from ?? "unknown"}: ${scroll.message ?? ""}</span>`;
+  return html`<span><b>Scroll</b> from ${visible(scroll.from ?? "unknown")}: ${straight(scroll.message)}</span>`;
 }
 
 /** @param {import("../protocol.js").Approval} approval */
@@ -250,13 +250,13 @@ function growingBlock(block, key, conv, open, actions) {
   if (block?.type === "thinking") {
     return html`<div class="thinking growing">
       <div class="thinking-line">thinking<span class="faint"> · ${wordCount(block.text)} words</span></div>
-      <div class="thinking-text">${block.text.slice(-400)}</div>
+      <div class="thinking-text">${straight(block.text.slice(-400))}</div>
     </div>`;
   }
   if (block?.type !== "text") return blockView(block, key, conv, open, actions);
   const { chunks, tailHtml, tailText } = growingHtml(key, block.text);
   return html`<div class="prose">
     ${chunks.map((chunk) => html`<div class="chunk">${unsafeHTML(chunk)}</div>`)}
-    <div class="chunk tail">${tailHtml === null ? html`<pre>${tailText}</pre>` : unsafeHTML(tailHtml)}</div>
+    <div class="chunk tail">${tailHtml === null ? html`<pre>${straight(tailText)}</pre>` : unsafeHTML(tailHtml)}</div>
   </div>`;
 }

@@ -5,7 +5,7 @@ import { agentPresence, evidenceLines } from "../presence.js";
 import { allows } from "../protocol.js";
 import { addressOf } from "../ui.js";
 import { diskView } from "./disk.js";
-import { ago, clockTime, count, fullTime, money } from "../format.js";
+import { ago, clockTime, count, fullTime, money, straight, visible } from "../format.js";
 import { icon } from "./icons.js";
 import { nodeFacts } from "./node.js";
 
@@ -90,9 +90,9 @@ function agentCard(state, ui, agent, actions) {
         <dt>folder</dt><dd class="path">${agent.cwd}</dd>
         ${agent.project && agent.project !== agent.cwd ? html`<dt>project</dt><dd class="path">${agent.project}</dd>` : nothing}
         <dt>kind</dt><dd>${agent.kind}</dd>
-        <dt>model</dt><dd>${model ?? "not told"}</dd>
-        <dt>session</dt><dd class="path">${session?.name ?? session?.id ?? "not told"}</dd>
-        ${session?.file ? html`<dt>session file</dt><dd class="path">${session.file}</dd>` : nothing}
+        <dt>model</dt><dd>${visible(model ?? "not told")}</dd>
+        <dt>session</dt><dd class="path">${visible(session?.name ?? session?.id ?? "not told")}</dd>
+        ${session?.file ? html`<dt>session file</dt><dd class="path">${visible(session.file)}</dd>` : nothing}
         <dt>pid</dt><dd>${agent.pid ?? "–"}</dd>
         ${agent.resumed_from ? html`<dt>continues</dt><dd class="path">${agent.resumed_from}</dd>` : nothing}
       </dl>
@@ -168,15 +168,15 @@ function scrollsView(state, ui, agent, actions) {
 /** @param {import("../scrolls.js").KnownScroll} scroll */
 function scrollView(scroll) {
   return html`<li class="scroll">
-    <header><b>${scroll.from ?? "?"}</b><span class="faint">→</span><b>${scroll.to}</b><span class="spring"></span><time title=${fullTime(scroll.at)}>${clockTime(scroll.at)}</time></header>
-    <p>${scroll.message}</p>
+    <header><b>${visible(scroll.from ?? "?")}</b><span class="faint">→</span><b>${visible(scroll.to)}</b><span class="spring"></span><time title=${fullTime(scroll.at)}>${clockTime(scroll.at)}</time></header>
+    <p>${straight(scroll.message)}</p>
     ${scroll.receipts.map(
       (receipt) => html`<p class="receipt" data-state=${receipt.state}>
           <span class="receipt-mark" aria-hidden="true"></span>
-          ${receipt.to !== scroll.to ? html`<b>${receipt.to}</b>` : nothing}
-          ${SCROLL_WORDS[receipt.state] ?? receipt.state}${receipt.reason ? html`: ${receipt.reason}` : nothing}
+          ${receipt.to !== scroll.to ? html`<b>${visible(receipt.to)}</b>` : nothing}
+          ${SCROLL_WORDS[receipt.state] ?? receipt.state}${receipt.reason ? html`: ${straight(receipt.reason)}` : nothing}
         </p>
-        ${receipt.opcode ? html`<pre class="opcode">${opcodeText(receipt.opcode)}</pre>` : nothing}`,
+        ${receipt.opcode ? html`<pre class="opcode">${straight(opcodeText(receipt.opcode))}</pre>` : nothing}`,
     )}
   </li>`;
 }

@@ -7,6 +7,7 @@
 
 import { Marked } from "../vendor/marked.js";
 import DOMPurify from "../vendor/dompurify.js";
+import { straight, visible } from "../format.js";
 
 const ALLOWED = {
   ALLOWED_TAGS: [
@@ -75,7 +76,7 @@ const marked = new Marked({
       return (
         `<div class="code"><div class="code-head"><span>${lang || "text"}</span>` +
         `<button type="button" class="link" data-copy="1">Copy</button></div>` +
-        `<pre><code class="hljs">${highlight(token.text, token.lang)}</code></pre></div>`
+        `<pre><code class="hljs">${highlight(visible(token.text), token.lang)}</code></pre></div>`
       );
     },
     link(token) {
@@ -95,7 +96,7 @@ const marked = new Marked({
  * @returns {string} HTML
  */
 export function markdown(text) {
-  return DOMPurify.sanitize(marked.parse(text), ALLOWED);
+  return DOMPurify.sanitize(marked.parse(straight(text)), ALLOWED);
 }
 
 /** @type {WeakMap<object, {html: string, highlighted: boolean}>} */

@@ -2,7 +2,7 @@
 
 import { html, nothing, unsafeHTML } from "../vendor/lit.js";
 import { editsOf, resultText, summaryOf, withoutAnsi } from "../tool_text.js";
-import { duration, visible } from "../format.js";
+import { duration, straight, visible } from "../format.js";
 import { highlight } from "./markdown.js";
 
 /** @typedef {import("../conversation.js").ToolRun} ToolRun */
@@ -58,7 +58,7 @@ function toolBody(call_id, name, args, run, result, open, actions) {
       ${argumentsView(name, args)}
       ${text === ""
         ? html`<p class="faint">${run?.done || result ? "It returned nothing." : "Nothing returned yet."}</p>`
-        : html`<pre class="result" tabindex="0" aria-label="result of ${name}">${cut ? text.slice(0, MAX_SHOWN_CHARS) : text}</pre>`}
+        : html`<pre class="result" tabindex="0" aria-label="result of ${visible(name)}">${straight(cut ? text.slice(0, MAX_SHOWN_CHARS) : text)}</pre>`}
       ${cut
         ? html`<button class="link" @click=${() => actions.toggle(all)}>Show all ${text.length.toLocaleString("en")} characters</button>`
         : nothing}
@@ -73,7 +73,7 @@ function toolBody(call_id, name, args, run, result, open, actions) {
 function argumentsView(name, args) {
   const edits = editsOf(args);
   if (edits.length) {
-    return html`<pre class="diff" tabindex="0" aria-label="changes of ${name}">${edits.map(
+    return html`<pre class="diff" tabindex="0" aria-label="changes of ${visible(name)}">${edits.map(
       ({ removed, added }) => html`${lines(removed, "del", "-")}${lines(added, "ins", "+")}`,
     )}</pre>`;
   }
@@ -92,7 +92,7 @@ function argumentsView(name, args) {
  * @param {string} name
  */
 function code(text, language, name) {
-  return html`<pre class="arguments" tabindex="0" aria-label="arguments of ${name}"><code class="hljs">${unsafeHTML(
+  return html`<pre class="arguments" tabindex="0" aria-label="arguments of ${visible(name)}"><code class="hljs">${unsafeHTML(
     highlight(visible(text), language),
   )}</code></pre>`;
 }
