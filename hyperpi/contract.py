@@ -358,6 +358,35 @@ class DiskHistory(DiskBank):
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 200
 
 
+class DiskMirror(Shape):
+    """disk.mirror: a node's disk is mirrored to the node `to` from now on, or with `off` no more."""
+
+    node: str
+    to: str
+    off: bool = False
+
+
+class DiskDrop(Shape):
+    """disk.drop: what `node` holds of the disks of the node `of` is deleted."""
+
+    node: str
+    of: str
+
+
+class DiskRestore(Shape):
+    """disk.restore: a node's disk becomes the copy that the node `from` holds of it.
+
+    `copy`: its number; else the newest whole one of another disk than there is now, or the newest. `of`: the
+    copy of that node's disk instead, which only an admin may hand over. `force`: even over live rows.
+    """
+
+    node: str
+    source: str = msgspec.field(name="from")
+    copy: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    of: str | None = None
+    force: bool = False
+
+
 METHOD_PARAMS: dict[str, type[Shape]] = {
     "agent.attach": Attach,
     "agent.detach": AgentParams,
@@ -385,6 +414,10 @@ METHOD_PARAMS: dict[str, type[Shape]] = {
     "disk.unwatch": DiskBank,
     "disk.history": DiskHistory,
     "disk.verify": NodeParams,
+    "disk.mirrors": NodeParams,
+    "disk.mirror": DiskMirror,
+    "disk.drop": DiskDrop,
+    "disk.restore": DiskRestore,
 }
 
 

@@ -52,6 +52,10 @@ METHOD_ROLES: dict[str, str] = {
     "disk.history": VIEWER,
     "disk.snapshot": OPERATOR,
     "disk.verify": VIEWER,
+    "disk.mirrors": VIEWER,
+    "disk.mirror": OPERATOR,
+    "disk.drop": OPERATOR,
+    "disk.restore": OPERATOR,
 }
 
 

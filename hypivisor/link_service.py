@@ -24,6 +24,7 @@ from hyperpi.frames import FrameQueue
 from hyperpi.roles import AGENT, OPERATOR, Caller
 from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
+from hypivisor import relay
 from hypivisor.bank_demand import BankDemand
 from hypivisor.demand import Demand
 from hypivisor.registry import HEARTBEAT_S, Found, Registry
@@ -447,6 +448,8 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
                 self._offered(link, frame.scroll)
             case "receipt":
                 self._receipt(link, frame.receipt)
+            case "mirror":
+                relay.pass_on(self.registry, self.links, link, frame.mirror)
             case "goodbye":
                 link.farewell = frame.goodbye.reason or "stop"
                 link.queue.wake.set()

@@ -35,10 +35,16 @@ AUDITED = frozenset(
         "node.spawn",
         "scroll.send",
         "disk.snapshot",
+        "disk.mirror",
+        "disk.drop",
+        "disk.restore",
     }
 )
 
-RECORDED = ("agent", "node", "path", "new_folder", "kind", "name", "to", "scroll_id", "choice", "id")
+RECORDED = (
+    *("agent", "node", "path", "new_folder", "kind", "name", "to", "scroll_id", "choice", "id"),
+    *("from", "of", "off", "copy", "force"),
+)
 
 Handler = Callable[[Json, Caller], Awaitable[Any]]
 

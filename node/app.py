@@ -26,7 +26,7 @@ from hyperpi.control import ControlSocket
 from hyperpi.database import DiskThread
 from hyperpi.errors import HyperPiError
 from hyperpi.holder import held
-from node import enroll, identity
+from node import enroll, identity, mirror_restoring
 from node.agent_socket import AgentSocket
 from node.agents import Agents
 from node.backend import Backend, Desks
@@ -37,6 +37,7 @@ from node.kinds.pi_session import SessionFiles
 from node.link import Link, Target
 from node.load import LoadMeter
 from node.local_endpoint import LocalEndpoint, local_token
+from node.mirrors import Mirrors
 from node.neighbours import announcement, hypivisor_addresses
 from node.owner import OwnersBackend
 from node.policy import Policy, default_file, load_policy
@@ -79,6 +80,7 @@ class Node:
         receipts: ReceiptStore,
         store: RosterStore,
         prompts: PromptStore,
+        restored_below: int,
     ) -> None:
         self.config = config
         self.folder = config.home.node
@@ -88,6 +90,7 @@ class Node:
         self.store = store
         self._prompt_store = prompts
         self.since = time.time()
+        self.restart = asyncio.Event()  # set when all of this is to begin anew, with another disk
         self.policy: Policy = load_policy(self.folder / "node.toml", config.user_home)
         self.membership = identity.load(self.folder / "identity")
         self.neighbourhood = discovery.Neighbourhood(HYPIVISOR_TYPE, self._neighbours_changed)
@@ -99,7 +102,7 @@ class Node:
             store.load(), SessionFiles(), node=known.node_id if known else UNJOINED, node_name=name
         )
         self.prompts = Prompts(self.agents, self._notify, prompts)
-        self.scrolls = ScrollDesk(disk, receipts, self.agents, self._notify)
+        self.scrolls = ScrollDesk(disk, receipts, self.agents, self._notify, restored_below)
         self.keepers = KeeperBook(config.home.make("node", "keepers"), self._agent_ended)
         self.spawning = Spawning(
             self.agents,
@@ -111,13 +114,30 @@ class Node:
             user_home=config.user_home,
         )
         self.banks = BankFeeds(disk)
-        desks = Desks(self.agents, self.prompts, self.scrolls, self.spawning, self.keepers, disk, self.banks)
+        self.mirrors = Mirrors(
+            disk,
+            self.folder,
+            policy=lambda: self.policy.mirrors,
+            own_id=lambda: self.agents.node,
+            restart=self.restart.set,
+        )
+        desks = Desks(
+            self.agents,
+            self.prompts,
+            self.scrolls,
+            self.spawning,
+            self.keepers,
+            disk,
+            self.banks,
+            self.mirrors,
+        )
         self.backend = Backend(desks, self.shape)
         self.meter = LoadMeter()
         self.link = Link(
             self.agents,
             self.scrolls,
             self.banks,
+            mirrors=self.mirrors,
             targets=self._targets,
             boot=boot,
             address=lambda: discovery.own_addresses()[0],
@@ -127,6 +147,7 @@ class Node:
             changed=self._tell_state,
         )
         self.scrolls.use(self.link)
+        self.mirrors.use(self.link)
         self.owner = OwnersBackend(self.backend, self.agents, self.link, self._notify_owner)
         self.local = LocalEndpoint(self.backend, local_token(self.folder / "token"))
         self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_pid)
@@ -200,6 +221,7 @@ class Node:
                     "roster": self.store.run(),
                     "prompts": self._prompt_store.run(),
                     "scrolls": self.scrolls.run(),
+                    "mirrors": self.mirrors.run(),
                     "banks": self.banks.run(),
                     "agent-socket": agent_socket.serve(sockets / "agents.sock", self.folder / "agent.addr"),
                     "control": self.control.serve(sockets / "node.sock"),
@@ -389,21 +411,30 @@ async def opened(config: NodeConfig) -> AsyncIterator[Node]:
         prompts = PromptStore.open(folder / "prompts.db", thread)
         stack.callback(prompts.close)
         stack.callback(thread.close)
+        restored = await asyncio.to_thread(mirror_restoring.finish, folder)
         disk = await stack.enter_async_context(Disk.open(folder / "disk"))
-        yield Node(config, identity.next_boot(folder), disk, receipts, store, prompts)
+        below = restored.next_seq if restored is not None else 0
+        yield Node(config, identity.next_boot(folder), disk, receipts, store, prompts, below)
 
 
 async def run(config: NodeConfig, stop: asyncio.Event) -> None:
     """Run a node until told to stop. Raises Conflict, and whatever ends one of its parts."""
+    while await _run_once(config, stop):
+        log.info("the node starts again")
+
+
+async def _run_once(config: NodeConfig, stop: asyncio.Event) -> bool:
+    """From one start to its end; whether another is to follow. To agents it is a blip, as any restart."""
     async with opened(config) as node:
         running = asyncio.ensure_future(node.run())
-        stopping = asyncio.ensure_future(stop.wait())
+        ends = [asyncio.ensure_future(event.wait()) for event in (stop, node.restart)]
         try:
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, *ends}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 await running
             await node.say_goodbye()
         finally:
-            for task in (running, stopping):
+            for task in (running, *ends):
                 task.cancel()
-            await asyncio.gather(running, stopping, return_exceptions=True)
+            await asyncio.gather(running, *ends, return_exceptions=True)
+        return node.restart.is_set() and not stop.is_set()

@@ -25,6 +25,7 @@ from node.agents import Agents, Observer
 from node.bank_feeds import BankFeed, BankFeeds
 from node.disk_methods import DiskMethods
 from node.keepers import KeeperBook
+from node.mirrors import Mirrors
 from node.process import is_alive, wait_for_end
 from node.prompts import Prompts
 from node.scroll_desk import ScrollDesk
@@ -69,6 +70,7 @@ class Desks:
     keepers: KeeperBook
     disk: Disk
     banks: BankFeeds
+    mirrors: Mirrors
 
 
 class Backend(Observer):
@@ -94,6 +96,7 @@ class Backend(Observer):
             "scroll.list": self._scroll_list,
             "scroll.get": self._scroll_get,
             **DiskMethods(desks.disk).handlers(),
+            **desks.mirrors.methods(),
         }
 
     # --- viewer.Backend --------------------------------------------------------------------------------

@@ -70,6 +70,22 @@ class ScrollFrames(Protocol):
         """A node that was away can be reached again."""
 
 
+class MirrorFrames(Protocol):
+    """The mirrors, as the link sees them."""
+
+    def linked(self) -> None:
+        """The hypivisor can be reached: offer what there is."""
+
+    def unlinked(self) -> None:
+        """It cannot be reached any more: every stream has ended."""
+
+    def frame(self, frame: mesh_pb2.Mirror) -> None:
+        """Something about a copy, from the node that it says."""
+
+    def node_back(self, name: str) -> None:
+        """A node that was away can be reached again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where to dial and as whom. Asked anew before each attempt: addresses and certificates change."""
@@ -95,6 +111,7 @@ class Link(Observer):
         scrolls: ScrollFrames,
         banks: BankFeeds,
         *,
+        mirrors: MirrorFrames,
         targets: Callable[[], Awaitable[Sequence[Target]]],
         boot: int,
         address: Callable[[], str],
@@ -108,6 +125,7 @@ class Link(Observer):
         self.down.set()
         self.refused: str | None = None
         self._scrolls = scrolls
+        self._mirrors = mirrors
         self._targets = targets
         self._boot = boot
         self._address = address
@@ -146,6 +164,11 @@ class Link(Observer):
             return False
         self._queue.put(mesh_pb2.NodeFrame(**frame))
         return True
+
+    def send_mirror(self, frame: mesh_pb2.Mirror) -> bool:
+        """Queue a frame about a copy, behind everything else; False when there is no link, or no room."""
+        queue = self._queue
+        return queue is not None and queue.put_bulk(frame.node, mesh_pb2.NodeFrame(mirror=frame))
 
     async def ask(self, method: str, params: Json, caller: Caller, timeout_s: float) -> bytes:
         """Call the hypivisor in the name of this machine's owner. Raises its error; NodeUnreachable."""
@@ -275,11 +298,13 @@ class Link(Observer):
         log.info("linked address=%s mesh=%s name=%s", target.address, welcome.mesh, welcome.name)
         self._welcomed(welcome.node, welcome.name, welcome.mesh)
         self._scrolls.linked()
+        self._mirrors.linked()
 
     def _end(self) -> None:
         was_up, self._queue, self._target = self.up, None, None
         self.down.set()
         if was_up:
+            self._mirrors.unlinked()
             self._state_changed()
         for agent in list(self._watches):
             self._stop_watch(agent)
@@ -424,6 +449,9 @@ class Link(Observer):
                 self._scrolls.receipt(frame.receipt)
             case "back":
                 self._scrolls.node_back(frame.back.name)
+                self._mirrors.node_back(frame.back.name)
+            case "mirror":
+                self._mirrors.frame(frame.mirror)
             case "goodbye":
                 log.info("the hypivisor said goodbye reason=%s", frame.goodbye.reason)
             case "heartbeat" | "welcome":

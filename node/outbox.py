@@ -117,6 +117,7 @@ class Incoming:
     row: Any = None
     opcode_row: Any = None
     told: str = ""  # the last state that the sender's node has acknowledged
+    doubtful: bool = False  # came with a copy of a lost disk: it may have been handed over since
 
     @property
     def key(self) -> tuple[str, str, str]:

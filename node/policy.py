@@ -13,6 +13,7 @@ from pathlib import Path
 from hyperpi.config import BadConfig
 from hyperpi.errors import BadRequest, RefusedByPolicy
 from node.kinds import KINDS
+from node.mirror_policy import DEFAULT_TEXT, MirrorPolicy, parse_mirrors
 
 MAX_AGENTS = 64  # enough for any person; a runaway script is stopped before the machine is
 MAX_ARGS = 256
@@ -32,6 +33,7 @@ class Policy:
     withheld: tuple[str, ...] = ()  # patterns of variables kept from agents, besides OURS
     only: tuple[str, ...] | None = None  # patterns of the only variables that agents get; None: all others
     max_agents: int = MAX_AGENTS  # spawned agents alive at a time; those in terminals are not counted
+    mirrors: MirrorPolicy = field(default_factory=MirrorPolicy)
 
 
 def default_policy(user_home: Path) -> Policy:
@@ -62,7 +64,8 @@ DEFAULT_FILE = f"""\
 [environment]
 # withhold = ["AWS_*", "GITHUB_TOKEN"]   # these not
 # only = ["HOME", "PATH", "LANG", "LC_*", "TERM", "ANTHROPIC_API_KEY"]   # if given: these and no others
-"""
+
+{DEFAULT_TEXT}"""
 
 
 # --- reading ----------------------------------------------------------------------------------------
@@ -82,7 +85,7 @@ def load_policy(path: Path, user_home: Path) -> Policy:
 def parse_policy(text: str, user_home: Path) -> Policy:
     """The policy that a node.toml's text gives. Raises ValueError with one line."""
     whole = tomllib.loads(text)
-    _known(whole, "", ("roots", "max_agents", "kinds", "environment"))
+    _known(whole, "", ("roots", "max_agents", "kinds", "environment", "mirrors"))
     environment = _table(whole, "environment")
     _known(environment, "environment.", ("withhold", "only"))
     default = default_policy(user_home)
@@ -92,6 +95,7 @@ def parse_policy(text: str, user_home: Path) -> Policy:
         withheld=_texts(environment, "withhold", "environment.") if "withhold" in environment else (),
         only=_texts(environment, "only", "environment.") if "only" in environment else None,
         max_agents=_count(whole, "max_agents", default.max_agents),
+        mirrors=parse_mirrors(_table(whole, "mirrors")),
     )
 
 

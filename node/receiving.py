@@ -31,12 +31,17 @@ class Receiving:
     """Every scroll that waits for an agent here, or whose sender does not know yet how it ended."""
 
     def __init__(
-        self, rows: ScrollRows, agents: Agents, receipt_here: Callable[[Key, Receipt], None]
+        self,
+        rows: ScrollRows,
+        agents: Agents,
+        receipt_here: Callable[[Key, Receipt], str],
+        restored_below: int,
     ) -> None:
         self.uplink: Uplink | None = None
         self._rows = rows
         self._agents = agents
         self._receipt_here = receipt_here
+        self._restored_below = restored_below
         self._incoming: dict[tuple[str, str, str], Incoming] = {}
         self._mailboxes: dict[AgentId, deque[Incoming]] = {}
         self._postmen: dict[AgentId, asyncio.Task[None]] = {}
@@ -54,6 +59,7 @@ class Receiving:
             expires_at=row["expires_at"],
             receipt=Receipt(row["to"], "stored", record.at),
             row=record.ref,
+            doubtful=record.ref.seq < self._restored_below,
         )
         self._incoming[incoming.key] = incoming
 
@@ -68,9 +74,11 @@ class Receiving:
         return None
 
     def begin(self) -> None:
-        """All rows were read: hand over what was not delivered."""
-        for incoming in self._incoming.values():
-            if incoming.receipt.state == "stored":
+        """All rows were read: hand over what was not delivered. What is doubtful is asked about first."""
+        for incoming in list(self._incoming.values()):
+            if incoming.receipt.state == "stored" and incoming.doubtful:
+                self._report(incoming)
+            elif incoming.receipt.state == "stored":
                 self._post(incoming)
 
     def report_again(self) -> None:
@@ -235,8 +243,8 @@ class Receiving:
         """Tell the sender's node, and repeat it until that node acknowledges."""
         receipt = incoming.receipt
         if incoming.sender_node == self._agents.node:
-            self._receipt_here((incoming.sender, incoming.key[1]), receipt)
-            self.acknowledged(incoming.key, receipt.state)
+            known = self._receipt_here((incoming.sender, incoming.key[1]), receipt)
+            self.acknowledged(incoming.key, known)
         elif self.uplink is not None:
             frame = mesh_pb2.ScrollReceipt(
                 scroll=incoming.key[1],
@@ -250,14 +258,21 @@ class Receiving:
             self.uplink.send(receipt=frame)
 
     def acknowledged(self, key: tuple[str, str, str], state: str) -> None:
-        """The sender's node knows this state. Of a final one nothing needs to be kept."""
+        """The sender's node knows this state. Of a final one nothing needs to be kept.
+
+        It may be a final one that we do not know of: after a restoration, how it ended on the lost disk.
+        """
         incoming = self._incoming.get(key)
         if incoming is None:
             return
         incoming.told = state
         if state in FINAL:
+            incoming.receipt.move(state, time.time())  # so that it is not handed over any more
             del self._incoming[key]
             self._rows.free(incoming.row, incoming.opcode_row)
+        elif incoming.doubtful:
+            incoming.doubtful = False
+            self._post(incoming)
 
     # --- reading ---------------------------------------------------------------------------------------
 

@@ -30,11 +30,14 @@ MAX_LISTED = 1_000
 class ScrollDesk(Observer):
     """Every scroll that this node sends or receives. Also an observer of the agents."""
 
-    def __init__(self, disk: Disk, receipts: ReceiptStore, agents: Agents, tell: Tell) -> None:
+    def __init__(
+        self, disk: Disk, receipts: ReceiptStore, agents: Agents, tell: Tell, restored_below: int = 0
+    ) -> None:
+        """Records with a sequence number below `restored_below` came with a copy of a lost disk."""
         self._agents = agents
         self._rows = ScrollRows(disk)
         self._sending = Sending(self._rows, receipts, agents, tell, self._take_in)
-        self._receiving = Receiving(self._rows, agents, self._sending.receipt_here)
+        self._receiving = Receiving(self._rows, agents, self._sending.receipt_here, restored_below)
 
     def use(self, uplink: Uplink) -> None:
         """How the hypivisor is reached."""

@@ -172,10 +172,12 @@ class Sending:
 
     async def _take_receipt(self, frame: mesh_pb2.ScrollReceipt, opcode: Json | None) -> None:
         outgoing = self._outgoing.get((frame.sender, frame.scroll))
+        known = frame.state
         if outgoing is not None:
             receipt = self._receipt(outgoing, frame.to)
             self._moved(outgoing, receipt, frame.state, frame.reason or None, opcode)
             await self._store.kept(outgoing)
+            known = _known(receipt, frame.state)
         # Acknowledged even if it is unknown here: nobody is left to be told.
         if self.uplink is not None:
             ack = mesh_pb2.ScrollReceipt(
@@ -183,17 +185,19 @@ class Sending:
                 sender=frame.sender,
                 to=frame.to,
                 node=frame.from_node,
-                state=frame.state,
+                state=known,
                 ack=True,
             )
             self.uplink.send(receipt=ack)
 
-    def receipt_here(self, key: Key, receipt: Receipt) -> None:
-        """A receipt of an agent of this very node."""
+    def receipt_here(self, key: Key, receipt: Receipt) -> str:
+        """A receipt of an agent of this very node; the state that is known here then."""
         outgoing = self._outgoing.get(key)
-        if outgoing is not None:
-            mine = self._receipt(outgoing, receipt.to)
-            self._moved(outgoing, mine, receipt.state, receipt.reason, receipt.opcode)
+        if outgoing is None:
+            return receipt.state
+        mine = self._receipt(outgoing, receipt.to)
+        self._moved(outgoing, mine, receipt.state, receipt.reason, receipt.opcode)
+        return _known(mine, receipt.state)
 
     def _moved(
         self,
@@ -243,3 +247,8 @@ class Sending:
     def shapes(self) -> Iterable[Json]:
         """Every sent scroll with its receipts."""
         return (outgoing_shape(outgoing) for outgoing in self._outgoing.values())
+
+
+def _known(receipt: Receipt, told: str) -> str:
+    """What to acknowledge: what was told; or how it ended, for a recipient that does not know it any more."""
+    return receipt.state if receipt.final else told

@@ -80,6 +80,7 @@ class Feed:
         self._log = folder / "log"
         self._units: list[_Unit] = []
         self._fd = -1
+        self.anew = place is None  # what is given is a copy from its beginning on
         try:
             if place is None:
                 self._begin(self._numbers()[-1])
@@ -200,6 +201,8 @@ class Feed:
                 raise Corrupt(self._path, None, self._offset, why)
             return False
         header = journal.read_header(journal.segment_path(self._log, later[0]))
+        if upto is not None and header.base > upto:
+            return False  # it begins beyond what is asked for
         if header.base != self._commit or header.disk_id != self._header.disk_id:
             raise NotInLog(self._folder, header.base)
         self._begin(later[0])

@@ -53,6 +53,18 @@ VIEWER_METHODS = {
     "agent.rename": Row("`{}`"),
     "node.folders": Row("`{path, parent, folders: [{name, path, project, agents}], allowed}`"),
     "node.spawn": Row("`{agent, address}`"),
+    "disk.mirrors": Row(
+        "`{mirrors: [{node, name, state, reason, since, commit, lag, sent_bytes}],"
+        " copies: [{of, name, copy, disk, whole, following, commit, bytes, made_at, heard_at, source_at, lag,"
+        " path}], restore, accept, max_bytes, rate}`;"
+        ' lag is `{commits, bytes, seconds}`, state `"waiting"|"copying"|"following"|"paused"`'
+    ),
+    "disk.mirror": Row("as `disk.mirrors`"),
+    "disk.drop": Row("as `disk.mirrors`"),
+    "disk.restore": Row(
+        "`{restore, from, state, bytes, total_bytes}`: it goes on behind;"
+        " `restore` of `disk.mirrors` tells how, also after the node has started again with the restored disk"
+    ),
     "node.approve": Row("`{name, confirmed}`: the machine, and whether its person has confirmed the digits"),
     "node.deny": Row("`{name}`"),
     "node.revoke": Row("`{}`"),

@@ -6,20 +6,18 @@ needs the disk for itself is refused while the node runs.
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from hyperpi.cli.client import Client, connect_local
+from hyperpi.cli.client import Client
+from hyperpi.cli.disk_reach import folder, need_for_ourselves, whom
 from hyperpi.cli.group import Lazy, LazyGroup
-from hyperpi.cli.local import node_run
-from hyperpi.cli.options import Verb, connected, examples, home, json_option
+from hyperpi.cli.options import Verb, connected, examples, json_option
 from hyperpi.cli.output import Cell, note, print_fields, print_json, print_table
 from hyperpi.cli.words import Json, ago, one_line, printable, rows_of
-from hyperpi.errors import Conflict, HyperPiError
+from hyperpi.errors import HyperPiError
 
 STATES = {"live": "good", "consumed": "dim", "damaged": "alarm", "free": "dim"}
 
@@ -33,7 +31,10 @@ disk = LazyGroup(
         "verify": Lazy("hyperpi.cli.disk:check", "Check every byte"),
         "repair": Lazy("hyperpi.cli.disk:mend", "Make a damaged disk sound"),
         "snapshot": Lazy("hyperpi.cli.disk:snapshot", "Store a copy beside the disk"),
-        "restore": Lazy("hyperpi.cli.disk:restore", "Give the rows back what a snapshot holds"),
+        "restore": Lazy(
+            "hyperpi.cli.disk_restore:restore", "Rebuild it from a snapshot, or from another machine"
+        ),
+        "mirror": Lazy("hyperpi.cli.disk_mirror:mirror", "Keep a copy of it on another machine"),
         "replay": Lazy("hyperpi.cli.disk:replay", "Past states of the disk"),
     },
     epilog=examples(
@@ -52,15 +53,15 @@ _node = click.option("--node", metavar="NODE", help="Of another machine, through
 @json_option
 def about(node: str | None, as_json: bool) -> None:
     """Show banks and zones and how full they are. With --json {banks: […]}."""
-    with _asked(node) as asked:
+    with whom(node) as asked:
         if asked is not None:
             client, target = asked
             listed: Json = client.call("disk.list", {"node": target})
         else:
             from hyperpi.cli import disk_files
 
-            with disk_files.disk_errors(_folder()):
-                listed = disk_files.banks(_folder())
+            with disk_files.disk_errors(folder()):
+                listed = disk_files.banks(folder())
     if as_json:
         print_json(listed)
         return
@@ -88,14 +89,14 @@ def rows(
     bank: int | None, first: int, last: int | None, everything: bool, node: str | None, as_json: bool
 ) -> None:
     """List rows: their zone, state, kind and owner; not what they hold. With --json a list."""
-    with _asked(node) as asked:
+    with whom(node) as asked:
         if asked is not None:
             found = _rows_of_node(*asked, bank, first, last)
         else:
             from hyperpi.cli import disk_files
 
-            with disk_files.disk_errors(_folder()):
-                found = disk_files.rows(_folder(), bank, first, last)
+            with disk_files.disk_errors(folder()):
+                found = disk_files.rows(folder(), bank, first, last)
     shown = [row for row in found if everything or row.get("state") != "free"]
     if as_json:
         print_json(shown)
@@ -119,8 +120,8 @@ def read(row: int, bank: int | None, as_json: bool) -> None:
     """Print what the record in a row holds. With --json all its fields."""
     from hyperpi.cli import disk_files
 
-    with disk_files.disk_errors(_folder()):
-        record, payload = disk_files.record(_folder(), bank, row)
+    with disk_files.disk_errors(folder()):
+        record, payload = disk_files.record(folder(), bank, row)
     if as_json:
         print_json(record)
     elif sys.stdout.isatty():
@@ -148,8 +149,8 @@ def check(node: str | None, as_json: bool) -> None:
     else:
         from hyperpi.cli import disk_files
 
-        with disk_files.disk_errors(_folder()):
-            found = disk_files.problems(_folder())
+        with disk_files.disk_errors(folder()):
+            found = disk_files.problems(folder())
     if as_json:
         print_json(found)
     for problem in found if not as_json else ():
@@ -163,7 +164,7 @@ def check(node: str | None, as_json: bool) -> None:
             f"{len(found)} things are wrong with the disk{rows_said}", hint="`hyperpi disk repair` mends it"
         )
     if not as_json:
-        click.echo(f"{_folder() if node is None else f'the disk of {node}'}: sound")
+        click.echo(f"{folder() if node is None else f'the disk of {node}'}: sound")
 
 
 @click.command("repair", cls=Verb, example="hyperpi node stop && hyperpi disk repair")
@@ -175,9 +176,9 @@ def mend(as_json: bool) -> None:
     """
     from hyperpi.cli import disk_files
 
-    _need_for_ourselves()
-    with disk_files.disk_errors(_folder()):
-        done = disk_files.mend(_folder())
+    need_for_ourselves()
+    with disk_files.disk_errors(folder()):
+        done = disk_files.mend(folder())
     if as_json:
         print_json(done)
     for action in done["actions"] if not as_json else ():
@@ -186,44 +187,27 @@ def mend(as_json: bool) -> None:
         lost = ", ".join(f"{row['row']} of {row['bank']}.png" for row in done["lost"])
         raise HyperPiError(f"nobody knows any more what stood in row {lost}")
     if not done["actions"] and not as_json:
-        click.echo(f"{_folder()}: sound, nothing to repair")
+        click.echo(f"{folder()}: sound, nothing to repair")
 
 
 @click.command(cls=Verb, example="hyperpi disk snapshot")
 @json_option
 def snapshot(as_json: bool) -> None:
     """Store a consistent copy of each bank beside it, as 8-<unix seconds>.png. With --json {snapshots}."""
-    with _asked(None) as asked:
+    with whom(None) as asked:
         if asked is not None:
             client, target = asked
             taken: Json = client.call("disk.snapshot", {"node": target})
         else:
             from hyperpi.cli import disk_files
 
-            with disk_files.disk_errors(_folder()):
-                taken = {"snapshots": disk_files.take_snapshot(_folder())}
+            with disk_files.disk_errors(folder()):
+                taken = {"snapshots": disk_files.take_snapshot(folder())}
     if as_json:
         print_json(taken)
     else:
         for path in taken.get("snapshots") or ():
             click.echo(one_line(path))
-
-
-@click.command(cls=Verb, example="hyperpi disk restore ~/.local/share/hyperpi/node/disk/8-1767225600.png")
-@click.argument("picture", metavar="SNAPSHOT", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--force", is_flag=True, help="Even if live rows are lost by it.")
-@json_option
-def restore(picture: Path, force: bool, as_json: bool) -> None:
-    """Give the rows back what a snapshot holds. The node must not run. With --json {rows}."""
-    from hyperpi.cli import disk_files
-
-    _need_for_ourselves()
-    with disk_files.disk_errors(_folder()):
-        count = disk_files.give_back(_folder(), picture, force=force)
-    if as_json:
-        print_json({"rows": count})
-    else:
-        click.echo(f"{count} rows restored")
 
 
 @click.command(
@@ -243,12 +227,12 @@ def replay(at: float | None, commit: int | None, after: int, out: Path | None, a
     """
     from hyperpi.cli import disk_files
 
-    with disk_files.disk_errors(_folder()):
+    with disk_files.disk_errors(folder()):
         if at is not None or commit is not None or out is not None:
-            written = disk_files.past(_folder(), at, commit, out or Path())
+            written = disk_files.past(folder(), at, commit, out or Path())
             listed = None
         else:
-            written, listed = {}, disk_files.commits(_folder(), after)
+            written, listed = {}, disk_files.commits(folder(), after)
     if as_json:
         print_json(written if listed is None else listed)
     elif listed is None:
@@ -263,36 +247,7 @@ def replay(at: float | None, commit: int | None, after: int, out: Path | None, a
             click.echo(f"commit {step['commit']} {step['at']}: {one_line(changes)}")
 
 
-# --- whom to ask ----------------------------------------------------------------------------------------
-
-
-def _folder() -> Path:
-    return home().node / "disk"
-
-
-@contextmanager
-def _asked(node: str | None) -> Iterator[tuple[Client, str] | None]:
-    """Another machine through the mesh, or the node of this one; None: look at the files."""
-    if node is not None:
-        with connected() as client:
-            yield client, node
-        return
-    running = node_run(home())
-    found = connect_local("node", home().node) if running is not None else None
-    if found is None or running is None:
-        yield None
-    else:
-        with found:
-            yield found, str(running.get("node"))
-
-
-def _need_for_ourselves() -> None:
-    running = node_run(home())
-    if running is not None:
-        raise Conflict(
-            f"the node has the disk open (pid {running.get('pid')})",
-            hint="`hyperpi node stop` first; agents stay, and `hyperpi node run` brings it back",
-        )
+# --- asking a node --------------------------------------------------------------------------------------
 
 
 def _rows_of_node(client: Client, node: str, bank: int | None, first: int, last: int | None) -> list[Json]:

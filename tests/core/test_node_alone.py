@@ -15,6 +15,9 @@ OWNER = Caller("ann@den", OPERATOR, "cli")
 class Nothing:
     """A part that must not be asked."""
 
+    def methods(self) -> dict:
+        return {}
+
     def __getattr__(self, name: str) -> None:
         raise AssertionError(name)
 
@@ -23,7 +26,7 @@ class Nothing:
 def backend() -> Backend:
     agents = Agents(Roster(), Nothing(), node="n-den", node_name="den")  # type: ignore[arg-type]
     nothing = Nothing()
-    desks = Desks(agents, nothing, nothing, nothing, nothing, nothing, nothing)  # type: ignore[arg-type]
+    desks = Desks(agents, nothing, nothing, nothing, nothing, nothing, nothing, nothing)  # type: ignore[arg-type]
     return Backend(desks, lambda: msgspec.UNSET)  # type: ignore[arg-type,return-value]
 
 

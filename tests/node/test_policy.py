@@ -9,6 +9,7 @@ import pytest
 from hyperpi.config import BadConfig
 from hyperpi.errors import BadRequest, RefusedByPolicy
 from node import policy
+from node.mirror_policy import MirrorPolicy
 from node.policy import (
     Policy,
     agent_environment,
@@ -35,7 +36,7 @@ def test_the_default_file_changes_nothing_and_its_examples_are_valid(tmp_path: P
     file.write_text(default_file())
     assert load_policy(file, HOME) == default_policy(HOME)
     examples = re.sub(r"(?m)^# (?=\w+ = )", "", default_file())
-    assert set(tomllib.loads(examples)) == {"roots", "max_agents", "kinds", "environment"}
+    assert set(tomllib.loads(examples)) == {"roots", "max_agents", "kinds", "environment", "mirrors"}
     assert parse_policy(examples, HOME).only is not None
 
 
@@ -49,6 +50,10 @@ def test_every_key_is_read() -> None:
     [environment]
     withhold = ["AWS_*"]
     only = ["PATH", "LC_*"]
+    [mirrors]
+    accept = false
+    max_mib = 3
+    rate_kib = 64
     """
     assert parse_policy(text, HOME) == Policy(
         roots=(HOME, HOME / "src/work", Path("/srv/code")),
@@ -59,6 +64,7 @@ def test_every_key_is_read() -> None:
         withheld=("AWS_*",),
         only=("PATH", "LC_*"),
         max_agents=0,
+        mirrors=MirrorPolicy(accept=False, max_bytes=3 << 20, rate=64 << 10),
     )
 
 
@@ -77,6 +83,10 @@ def test_every_key_is_read() -> None:
         ('roots = ["/a\\u0000b"]', "roots must be a list of texts"),
         ("max_agents = -1", "max_agents must be a whole number"),
         ("max_agents = true", "max_agents must be a whole number"),
+        ("[mirrors]\nrate = 5", "unknown key mirrors.rate; known are accept, max_mib, rate_kib"),
+        ("[mirrors]\naccept = 1", "mirrors.accept must be true or false"),
+        ("[mirrors]\nmax_mib = 0", "mirrors.max_mib must be a whole number"),
+        ("mirrors = 1", "mirrors must be a table"),
         ("max_agents = '5'", "max_agents must be a whole number"),
         ("kinds = 5", "kinds must be a table"),
         ("[kinds]\npi = 'pi --mode rpc'", "kinds.pi must be a list of texts"),

@@ -19,7 +19,7 @@ class HypivisorBatch(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[HypivisorFrame, _Mapping]]] = ...) -> None: ...
 
 class NodeFrame(_message.Message):
-    __slots__ = ("hello", "agent", "forgotten", "status", "subscribed", "events", "reset", "reply", "call", "notice", "scroll", "receipt", "heartbeat", "goodbye", "bank_rows")
+    __slots__ = ("hello", "agent", "forgotten", "status", "subscribed", "events", "reset", "reply", "call", "notice", "scroll", "receipt", "heartbeat", "goodbye", "bank_rows", "mirror")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
     FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class NodeFrame(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
     BANK_ROWS_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     agent: AgentReport
     forgotten: AgentForgotten
@@ -50,10 +51,11 @@ class NodeFrame(_message.Message):
     heartbeat: Heartbeat
     goodbye: Goodbye
     bank_rows: BankRows
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., agent: _Optional[_Union[AgentReport, _Mapping]] = ..., forgotten: _Optional[_Union[AgentForgotten, _Mapping]] = ..., status: _Optional[_Union[NodeStatus, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., events: _Optional[_Union[EventRun, _Mapping]] = ..., reset: _Optional[_Union[StreamReset, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., scroll: _Optional[_Union[ScrollOffer, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., bank_rows: _Optional[_Union[BankRows, _Mapping]] = ...) -> None: ...
+    mirror: Mirror
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., agent: _Optional[_Union[AgentReport, _Mapping]] = ..., forgotten: _Optional[_Union[AgentForgotten, _Mapping]] = ..., status: _Optional[_Union[NodeStatus, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., events: _Optional[_Union[EventRun, _Mapping]] = ..., reset: _Optional[_Union[StreamReset, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., scroll: _Optional[_Union[ScrollOffer, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., bank_rows: _Optional[_Union[BankRows, _Mapping]] = ..., mirror: _Optional[_Union[Mirror, _Mapping]] = ...) -> None: ...
 
 class HypivisorFrame(_message.Message):
-    __slots__ = ("welcome", "subscribe", "unsubscribe", "call", "reply", "routed", "delivery", "receipt", "back", "heartbeat", "goodbye", "watch_bank", "unwatch_bank")
+    __slots__ = ("welcome", "subscribe", "unsubscribe", "call", "reply", "routed", "delivery", "receipt", "back", "heartbeat", "goodbye", "watch_bank", "unwatch_bank", "mirror")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
     UNSUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +69,7 @@ class HypivisorFrame(_message.Message):
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
     WATCH_BANK_FIELD_NUMBER: _ClassVar[int]
     UNWATCH_BANK_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     subscribe: Subscribe
     unsubscribe: Unsubscribe
@@ -80,7 +83,8 @@ class HypivisorFrame(_message.Message):
     goodbye: Goodbye
     watch_bank: WatchBank
     unwatch_bank: UnwatchBank
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., routed: _Optional[_Union[ScrollRouted, _Mapping]] = ..., delivery: _Optional[_Union[ScrollDelivery, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., back: _Optional[_Union[NodeBack, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., watch_bank: _Optional[_Union[WatchBank, _Mapping]] = ..., unwatch_bank: _Optional[_Union[UnwatchBank, _Mapping]] = ...) -> None: ...
+    mirror: Mirror
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., routed: _Optional[_Union[ScrollRouted, _Mapping]] = ..., delivery: _Optional[_Union[ScrollDelivery, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., back: _Optional[_Union[NodeBack, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., watch_bank: _Optional[_Union[WatchBank, _Mapping]] = ..., unwatch_bank: _Optional[_Union[UnwatchBank, _Mapping]] = ..., mirror: _Optional[_Union[Mirror, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol", "version", "boot", "platform", "agents", "status", "address")
@@ -351,6 +355,134 @@ class NodeBack(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     name: str
     def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class Mirror(_message.Message):
+    __slots__ = ("node", "name", "stream", "want", "offer", "place", "start", "piece", "head", "ack", "end")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    WANT_FIELD_NUMBER: _ClassVar[int]
+    OFFER_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    PIECE_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    name: str
+    stream: int
+    want: MirrorWant
+    offer: MirrorOffer
+    place: MirrorPlace
+    start: MirrorStart
+    piece: MirrorPiece
+    head: MirrorHead
+    ack: MirrorAck
+    end: MirrorEnd
+    def __init__(self, node: _Optional[str] = ..., name: _Optional[str] = ..., stream: _Optional[int] = ..., want: _Optional[_Union[MirrorWant, _Mapping]] = ..., offer: _Optional[_Union[MirrorOffer, _Mapping]] = ..., place: _Optional[_Union[MirrorPlace, _Mapping]] = ..., start: _Optional[_Union[MirrorStart, _Mapping]] = ..., piece: _Optional[_Union[MirrorPiece, _Mapping]] = ..., head: _Optional[_Union[MirrorHead, _Mapping]] = ..., ack: _Optional[_Union[MirrorAck, _Mapping]] = ..., end: _Optional[_Union[MirrorEnd, _Mapping]] = ...) -> None: ...
+
+class MirrorWant(_message.Message):
+    __slots__ = ("of", "copy", "not_disk")
+    OF_FIELD_NUMBER: _ClassVar[int]
+    COPY_FIELD_NUMBER: _ClassVar[int]
+    NOT_DISK_FIELD_NUMBER: _ClassVar[int]
+    of: str
+    copy: int
+    not_disk: bytes
+    def __init__(self, of: _Optional[str] = ..., copy: _Optional[int] = ..., not_disk: _Optional[bytes] = ...) -> None: ...
+
+class MirrorOffer(_message.Message):
+    __slots__ = ("disk", "head", "bytes", "held")
+    DISK_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    disk: bytes
+    head: MirrorHead
+    bytes: int
+    held: MirrorHeld
+    def __init__(self, disk: _Optional[bytes] = ..., head: _Optional[_Union[MirrorHead, _Mapping]] = ..., bytes: _Optional[int] = ..., held: _Optional[_Union[MirrorHeld, _Mapping]] = ...) -> None: ...
+
+class MirrorHeld(_message.Message):
+    __slots__ = ("copy", "commit", "head", "heard_at")
+    COPY_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    HEARD_AT_FIELD_NUMBER: _ClassVar[int]
+    copy: int
+    commit: int
+    head: MirrorHead
+    heard_at: float
+    def __init__(self, copy: _Optional[int] = ..., commit: _Optional[int] = ..., head: _Optional[_Union[MirrorHead, _Mapping]] = ..., heard_at: _Optional[float] = ...) -> None: ...
+
+class MirrorPlace(_message.Message):
+    __slots__ = ("disk", "segment", "offset", "commit", "digest")
+    DISK_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    disk: bytes
+    segment: int
+    offset: int
+    commit: int
+    digest: bytes
+    def __init__(self, disk: _Optional[bytes] = ..., segment: _Optional[int] = ..., offset: _Optional[int] = ..., commit: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
+
+class MirrorStart(_message.Message):
+    __slots__ = ("anew",)
+    ANEW_FIELD_NUMBER: _ClassVar[int]
+    anew: bool
+    def __init__(self, anew: _Optional[bool] = ...) -> None: ...
+
+class MirrorPiece(_message.Message):
+    __slots__ = ("kind", "segment", "bank", "offset", "commit", "more", "content", "head")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    BANK_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    kind: int
+    segment: int
+    bank: int
+    offset: int
+    commit: int
+    more: bool
+    content: bytes
+    head: MirrorHead
+    def __init__(self, kind: _Optional[int] = ..., segment: _Optional[int] = ..., bank: _Optional[int] = ..., offset: _Optional[int] = ..., commit: _Optional[int] = ..., more: _Optional[bool] = ..., content: _Optional[bytes] = ..., head: _Optional[_Union[MirrorHead, _Mapping]] = ...) -> None: ...
+
+class MirrorHead(_message.Message):
+    __slots__ = ("commit", "behind_bytes", "behind_s", "at")
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_S_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    commit: int
+    behind_bytes: int
+    behind_s: float
+    at: float
+    def __init__(self, commit: _Optional[int] = ..., behind_bytes: _Optional[int] = ..., behind_s: _Optional[float] = ..., at: _Optional[float] = ...) -> None: ...
+
+class MirrorAck(_message.Message):
+    __slots__ = ("bytes", "commit")
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    bytes: int
+    commit: int
+    def __init__(self, bytes: _Optional[int] = ..., commit: _Optional[int] = ...) -> None: ...
+
+class MirrorEnd(_message.Message):
+    __slots__ = ("done", "reason")
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    done: bool
+    reason: str
+    def __init__(self, done: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("count",)

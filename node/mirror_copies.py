@@ -1,0 +1,269 @@
+"""Copies of other machines' disks, as folders of this one. Blocks; one thread.
+
+    mirrors/<hash of a node's id>/0001/     a disk's folder like any other, and mirror.json, its marker
+
+No name that came over the wire is part of a path. A copy that begins anew is another folder; the one before
+it stays, also when the new one is whole: a machine that lost its disk begins with an empty one, and that must
+not cost the copy of the old.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from hyperpi import strict_json, tls
+from hyperpi.errors import BadMessage, HyperPiError, NotFound, Overloaded
+from node.mirror_flow import Head
+from node.mirror_policy import MirrorPolicy
+from pxldisk import Copy, Corrupt, Locked, NoSpace, Piece, Place, journal
+from pxldisk.copying import size
+from pxldisk.shipping import Kind
+
+log = logging.getLogger(__name__)
+
+KEPT_FORMER = 2  # whole copies of one machine besides the newest
+RESERVE_BYTES = 64 << 20  # of the file system, for this machine's own disk
+MARK_S = 10.0  # the marker tells of what was heard; after a crash it may be so much older
+MARKER = "mirror.json"
+
+
+class NoRoom(Overloaded):
+    """This machine holds as much for others as its owner allows, or its file system is nearly full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What is known of a copy. Times are Unix seconds by this machine's clock, but for the head's."""
+
+    of: str  # id of the node whose disk it is
+    name: str  # of that node
+    number: int
+    disk: str  # its id
+    made_at: float
+    whole: bool = False  # it has held everything that there was when it began
+    commit: int = 0  # the last one that it holds
+    head: Head | None = None  # of the disk, as last told
+    heard_at: float = 0.0
+
+    @property
+    def disk_id(self) -> uuid.UUID:
+        """Of the disk that it is a copy of."""
+        return uuid.UUID(self.disk)
+
+
+class Copies:
+    """All that is held here."""
+
+    def __init__(self, folder: Path, policy: Callable[[], MirrorPolicy]) -> None:
+        self._folder = folder
+        self._policy = policy
+        self.reserve_bytes = RESERVE_BYTES
+        self.markers: dict[tuple[str, int], Marker] = {}  # replaced whole: others may look at any time
+        self.bytes: dict[tuple[str, int], int] = {}
+        for path in sorted(folder.glob(f"*/*/{MARKER}")):
+            try:
+                marker = _marker(path.read_bytes())
+            except (OSError, BadMessage, ValueError) as exc:
+                log.warning("a marker cannot be read, its copy is left alone path=%s reason=%s", path, exc)
+                continue
+            self._show(marker)
+
+    def of(self, node: str) -> list[Marker]:
+        """The copies of a node's disks, oldest first."""
+        return [marker for (of, _), marker in sorted(self.markers.items()) if of == node]
+
+    def path(self, marker: Marker) -> Path:
+        """The folder of a copy."""
+        return self._home(marker.of) / f"{marker.number:04d}"
+
+    def choose(self, node: str, number: int, not_disk: bytes) -> Marker | None:
+        """The copy to give back: by its number, else the newest whole one, rather not of `not_disk`."""
+        whole = [marker for marker in self.of(node) if marker.whole]
+        if number:
+            return next((marker for marker in self.of(node) if marker.number == number), None)
+        others = [marker for marker in whole if marker.disk_id.bytes != not_disk]
+        return next(reversed(others or whole), None)
+
+    def drop(self, node: str) -> int:
+        """Delete all that is held of a node; how many copies. Raises Overloaded while one is written."""
+        markers = self.of(node)
+        for marker in markers:
+            self._delete(marker)
+        return len(markers)
+
+    # --- for one that is being written -----------------------------------------------------------------
+
+    def resume(self, node: str, disk: uuid.UUID) -> "OpenCopy | None":
+        """The newest copy of this disk, opened to go on; None when there is none that can."""
+        for marker in reversed(self.of(node)):
+            if marker.disk_id == disk:
+                try:
+                    return OpenCopy(self, marker, Copy(self.path(marker)))
+                except Corrupt as exc:
+                    log.warning("a copy is damaged and begins anew of=%s reason=%s", node, exc)
+                    return None
+                except Locked:
+                    raise Overloaded("the copy is in use on the machine that holds it") from None
+        return None
+
+    def begin(self, node: str, name: str, disk: uuid.UUID, now: float) -> "OpenCopy":
+        """A new copy, beside those that there are; one that was begun and never whole is dropped."""
+        for marker in self.of(node):
+            if not marker.whole:
+                self._delete(marker)
+        number = max((marker.number for marker in self.of(node)), default=0) + 1
+        marker = Marker(node, name, number, str(disk), now)
+        folder = self.path(marker)
+        for made in (self._folder, folder.parent):
+            made.mkdir(exist_ok=True, mode=0o700)
+        if folder.exists():
+            shutil.rmtree(folder)  # what is left of one whose marker was never written
+        opened = OpenCopy(self, marker, Copy(folder))
+        try:
+            opened.mark()
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def make_room(self, node: str, wanted: int) -> None:
+        """See that so many bytes more fit, at the cost of this node's older copies. Raises NoRoom."""
+        allowed = self._policy().max_bytes
+        while sum(self.bytes.values()) + wanted > allowed:
+            whole = [marker for marker in self.of(node) if marker.whole]
+            if len(whole) < 2:
+                used, of = sum(self.bytes.values()), allowed
+                raise NoRoom(f"{used:,} of {of:,} bytes for copies are used there")
+            log.info("an old copy is dropped for room of=%s number=%d", node, whole[0].number)
+            self._delete(whole[0])
+        free = _free_bytes(self._folder)
+        if free - wanted < self.reserve_bytes:
+            raise NoRoom(f"the file system there has only {free:,} bytes left")
+
+    def became_whole(self, marker: Marker) -> None:
+        """Drop what a new copy replaces, but for the newest of those."""
+        whole = [one for one in self.of(marker.of) if one.whole and one.number != marker.number]
+        for one in whole[:-KEPT_FORMER]:
+            self._delete(one)
+
+    def mark(self, marker: Marker) -> None:
+        """Write a copy's marker, durably. Raises OSError."""
+        tls.write_private(self.path(marker) / MARKER, strict_json.encode(asdict(marker)))
+        self._show(marker)
+
+    def _show(self, marker: Marker) -> None:
+        self.markers = {**self.markers, (marker.of, marker.number): marker}
+        self.bytes = {**self.bytes, (marker.of, marker.number): size(self.path(marker))}
+
+    def grown(self, marker: Marker, by: int) -> None:
+        """A copy takes so many bytes more."""
+        self.bytes[marker.of, marker.number] += by
+
+    def _delete(self, marker: Marker) -> None:
+        """The marker first: what has none is no copy any more."""
+        folder = self.path(marker)
+        (folder / MARKER).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        key = marker.of, marker.number
+        self.markers = {k: v for k, v in self.markers.items() if k != key}
+        self.bytes = {k: v for k, v in self.bytes.items() if k != key}
+
+    def _home(self, node: str) -> Path:
+        return self._folder / hashlib.sha256(node.encode()).hexdigest()[:24]
+
+
+class OpenCopy:
+    """A copy that is being written."""
+
+    def __init__(self, copies: Copies, marker: Marker, copy: Copy) -> None:
+        self.marker = replace(marker, commit=copy.commit)
+        self._copies = copies
+        self._copy = copy
+        self._whole_at = 0  # the commit that makes it whole
+        self._marked_at = 0.0
+
+    def place(self) -> Place | None:
+        """How far it has come."""
+        return self._copy.place()
+
+    def goal(self, commit: int) -> None:
+        """It is whole when it holds this commit."""
+        self._whole_at = commit
+
+    def take(self, pieces: Sequence[Piece], head: Head, now: float) -> int:
+        """Add pieces, durably; the last commit that is held. Raises NoRoom, PxlDiskError, OSError.
+
+        `head`: what came with the last of them.
+        """
+        try:
+            for piece in pieces:
+                takes = len(piece.content) * (2 if piece.kind is Kind.BASE else 1)  # it becomes a bank, too
+                self._copies.make_room(self.marker.of, takes)
+                self._copy.take(piece)
+                self._copies.grown(self.marker, takes)
+            self._copy.flush()
+        except NoSpace:
+            raise NoRoom("the file system there is full") from None
+        self.marker = replace(self.marker, commit=self._copy.commit, head=head, heard_at=now)
+        became_whole = not self.marker.whole and self._is_whole()
+        if became_whole:
+            self.marker = replace(self.marker, whole=True)
+        if became_whole or any(piece.kind is Kind.OPENING for piece in pieces) or self._due(now):
+            self.mark()
+        if became_whole:
+            self._copies.became_whole(self.marker)
+        self._copies.markers[self.marker.of, self.marker.number] = self.marker
+        return self._copy.commit
+
+    def _is_whole(self) -> bool:
+        return self._copy.disk_id is not None and self._copy.commit >= self._whole_at
+
+    def _due(self, now: float) -> bool:
+        return abs(now - self._marked_at) >= MARK_S
+
+    def mark(self) -> None:
+        """Write the marker as it is now."""
+        try:
+            self._copies.mark(self.marker)
+        except OSError as exc:
+            raise NoRoom(f"its marker cannot be written there: {exc.strerror}") from None
+        self._marked_at = self.marker.heard_at
+
+    def close(self) -> None:
+        """End writing; what was last heard is written down."""
+        try:
+            if self.marker.head is not None:
+                self.mark()
+        except HyperPiError as exc:
+            log.warning("a marker was not written of=%s reason=%s", self.marker.of, exc)
+        finally:
+            self._copy.close()
+
+
+def newest(folder: Path) -> tuple[int, int]:
+    """The last commit of a copy that nobody writes just now, and where its log ends. Raises NotFound."""
+    numbers = journal.segment_numbers(folder / "log")
+    if not numbers:
+        raise NotFound("the copy has only been begun")
+    segment = journal.read_segment(journal.segment_path(folder / "log", numbers[-1]))
+    return segment.last, segment.end
+
+
+def _marker(raw: bytes) -> Marker:
+    marker = strict_json.decode(raw, Marker)
+    marker.disk_id  # noqa: B018  raises ValueError for what is no id
+    return marker
+
+
+def _free_bytes(folder: Path) -> int:
+    found = os.statvfs(next(_existing(folder)))
+    return found.f_bavail * found.f_frsize
+
+
+def _existing(folder: Path) -> Iterator[Path]:
+    return (path for path in (folder, *folder.parents) if path.exists())

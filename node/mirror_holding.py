@@ -1,0 +1,186 @@
+"""Copies of other nodes' disks: taken in when they are offered, given back when their owner wants them.
+
+A copy belongs to the node that the frames come from, by its certificate. This machine's own policy decides
+whether it is taken, and how much of it.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hyperpi.clock import rfc3339
+from hyperpi.contract import Json
+from hyperpi.database import DiskThread
+from hyperpi.errors import Conflict, HyperPiError, RefusedByPolicy
+from hyperpi.wire.hyperpi.v1 import mesh_pb2
+from node.mirror_copies import Copies, Marker, OpenCopy, newest
+from node.mirror_flow import Budget, lag_of
+from node.mirror_policy import MirrorPolicy
+from node.mirror_streams import Receiver, Send, Sender, Stream, StreamEnded
+from node.mirror_wire import Held
+from pxldisk import PxlDiskError
+
+log = logging.getLogger(__name__)
+
+MAX_STREAMS = 32  # at a time, either way; half a megabyte of pieces may wait in each
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDisk:
+    """A copy as a disk whose log is sent: a `mirror_streams.Source`."""
+
+    id: uuid.UUID
+    folder: Path
+    commits: int
+    log_bytes: int
+
+
+class Holding:
+    """What this node does for the disks of others."""
+
+    def __init__(
+        self,
+        copies: Copies,
+        *,
+        policy: Callable[[], MirrorPolicy],
+        send: Send,
+        opened: Callable[[Stream], None],
+        closed: Callable[[Stream], None],
+        thread: DiskThread,
+        budget: Budget,
+    ) -> None:
+        self.copies = copies
+        self._policy = policy
+        self._send = send
+        self._opened, self._closed = opened, closed
+        self._thread = thread
+        self._budget = budget
+        self._tasks: asyncio.TaskGroup | None = None
+        self._following: dict[str, tuple[Receiver, asyncio.Task[None]]] = {}  # by node id
+        self._giving = 0
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            await asyncio.Event().wait()
+
+    # --- taking ----------------------------------------------------------------------------------------
+
+    def offered(self, frame: mesh_pb2.Mirror) -> None:
+        """A node offers its disk. A newer offer of it ends the older stream."""
+        receiver = Receiver(frame.node, frame.stream, self._send, thread=self._thread)
+        former = self._following.get(frame.node)
+        if self._tasks is None or (former is None and len(self._following) >= MAX_STREAMS):
+            receiver.say_end(StreamEnded("it holds as many copies at a time as it can"))
+            return
+        self._opened(receiver)
+        receiver.frame(frame)
+        if former is not None:
+            former[0].end("another stream of the same disk has begun")
+        work = self._follow(receiver, frame.name, former[1] if former is not None else None)
+        task = self._tasks.create_task(work, name=f"copy-{frame.node}")
+        self._following[frame.node] = (receiver, task)
+
+    async def _follow(self, receiver: Receiver, name: str, former: asyncio.Task[None] | None) -> None:
+        of = receiver.peer
+        try:
+            if former is not None:
+                await asyncio.wait([former])  # it has the copy open
+            self._check_policy()
+            offer = await receiver.offered(0.0)
+
+            def resume() -> OpenCopy | None:
+                found = self.copies.resume(of, offer.disk)
+                if found is not None:
+                    found.goal(offer.head.commit)
+                return found
+
+            def begin() -> OpenCopy:
+                made = self.copies.begin(of, name, offer.disk, time.time())
+                made.goal(offer.head.commit)
+                return made
+
+            await receiver.run(resume, begin, self._check_policy)
+        except (StreamEnded, HyperPiError, PxlDiskError, OSError) as exc:
+            receiver.say_end(exc)
+            log.info("a copy is not followed now of=%s reason=%s", of, exc)
+        finally:
+            self._closed(receiver)
+            if self._following.get(of, (None,))[0] is receiver:
+                del self._following[of]
+
+    def _check_policy(self) -> None:
+        if not self._policy().accept:
+            raise RefusedByPolicy("its owner does not hold copies for others")
+
+    # --- giving back -----------------------------------------------------------------------------------
+
+    def wanted(self, frame: mesh_pb2.Mirror) -> None:
+        """A node wants the copy of its disk; the hypivisor has seen to it that it may have it."""
+        sender = Sender(frame.node, frame.stream, self._send, thread=self._thread, budget=self._budget)
+        if self._tasks is None or self._giving >= MAX_STREAMS:
+            sender.say_end(StreamEnded("it is busy; try again in a minute"))
+            return
+        self._opened(sender)
+        self._giving += 1
+        self._tasks.create_task(self._give(sender, frame), name=f"give-{frame.node}")
+
+    async def _give(self, sender: Sender, frame: mesh_pb2.Mirror) -> None:
+        of = frame.want.of or frame.node
+        try:
+            marker = self.copies.choose(of, frame.want.copy, frame.want.not_disk)
+            if marker is None:
+                raise StreamEnded("it holds no such copy")
+            log.info("a copy is given back of=%s to=%s number=%d", of, frame.node, marker.number)
+            folder = self.copies.path(marker)
+            held = HeldDisk(marker.disk_id, folder, *await self._thread.call(newest, folder))
+            told = None
+            if marker.head is not None:
+                told = Held(marker.number, held.commits, marker.head, marker.heard_at)
+            await sender.run(held, told)
+        except (StreamEnded, HyperPiError, PxlDiskError, OSError) as exc:
+            sender.say_end(exc)
+            log.warning("a copy was not given back of=%s to=%s reason=%s", of, frame.node, exc)
+        finally:
+            self._giving -= 1
+            self._closed(sender)
+
+    async def drop(self, node: str) -> int:
+        """Delete what is held of a node; how many copies. Raises Conflict while one is written."""
+        if node in self._following:
+            raise Conflict(
+                "that machine mirrors to this one now",
+                hint="there: `hyperpi disk mirror --off`; or here, in node.toml: [mirrors] accept = false",
+            )
+        return await self._thread.call(self.copies.drop, node)
+
+    # --- showing ---------------------------------------------------------------------------------------
+
+    def shapes(self) -> list[Json]:
+        """Every copy, as `disk.mirrors` tells of it."""
+        markers = sorted(self.copies.markers.values(), key=lambda marker: (marker.name, marker.number))
+        return [self._shape(marker) for marker in markers]
+
+    def _shape(self, marker: Marker) -> Json:
+        head = marker.head
+        newest = self.copies.of(marker.of)[-1].number == marker.number
+        return {
+            "of": marker.of,
+            "name": marker.name,
+            "copy": marker.number,
+            "disk": marker.disk,
+            "whole": marker.whole,
+            "following": newest and marker.of in self._following,
+            "commit": marker.commit,
+            "bytes": self.copies.bytes.get((marker.of, marker.number), 0),
+            "made_at": rfc3339(marker.made_at),
+            "heard_at": rfc3339(marker.heard_at) if head is not None else None,
+            "source_at": rfc3339(head.at) if head is not None else None,
+            "lag": asdict(lag_of(marker.commit, head)) if head is not None else None,
+            "path": str(self.copies.path(marker)),
+        }
