@@ -7,11 +7,23 @@ is left, and the report says so. What is replaced stays beside it as `NAME.damag
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import bank, files, history, journal, recovery, rows, salvage, segment, snapshot, verification
+from . import (
+    bank,
+    files,
+    history,
+    journal,
+    recovery,
+    rows,
+    salvage,
+    segment,
+    snapshot,
+    superblock,
+    verification,
+)
 from .bank import BankFile
 from .errors import Corrupt, ForeignPicture, PxlDiskError, Unrepairable
 from .lock import Lock
@@ -70,10 +82,9 @@ def repair(folder: Path, options: Options | None = None) -> Repaired:
     lock = Lock(folder)
     try:
         evidence = _gather(folder, recovery.now_us(options))
-        mended = {number: _mended(evidence, number) for number in _expected_banks(evidence)}
-        pictures = {number: picture for number, picture in mended.items() if picture is not None}
-        if not pictures:
-            raise Unrepairable(folder, "there is neither a bank nor a log nor a snapshot")
+        banks = _banks(evidence)
+        pictures = {number: _mended(evidence, number) for number in banks}
+        _set_aside_strays(evidence, banks.stop)
         _set_aside_kept_files(evidence)
         if evidence.actions:
             _write(evidence, pictures, options, lock)
@@ -126,30 +137,47 @@ def _read_reference(evidence: _Evidence) -> None:
     except PxlDiskError as error:
         evidence.notes.append(f"the log cannot tell every row: {error}")
         return
-    blocks = {number: salvage.superblock_of(picture) for number, picture in pictures.items()}
-    if all(block and identity(block) == evidence.identity for block in blocks.values()):
+    if all(_fits(evidence, picture, number) for number, picture in pictures.items()):
         for picture in pictures.values():
             recovery.clean_padding(picture)
         evidence.reference = pictures
 
 
-def _expected_banks(evidence: _Evidence) -> list[int]:
-    known = {*bank.bank_numbers(evidence.folder), *evidence.reference}
-    known.update(journal.base_banks(evidence.log, evidence.last_segment))
-    known.update(image.bank for commit in evidence.commits for image in commit.images)
-    if not evidence.reference:  # else a bank that only snapshots show is not of this disk any more
+def _banks(evidence: _Evidence) -> range:
+    """The banks that the disk has, by all that tells of them."""
+    known = {FIRST_BANK, *evidence.reference}
+    if not evidence.reference:  # else what only snapshots or older pictures show is not of this disk any more
         known.update(number for _, number, _ in snapshot.snapshots(evidence.folder))
-    # Opening would take these for banks.
-    while known and bank.bank_path(evidence.folder, max(known) + 1).exists():
-        known.add(max(known) + 1)
-    return sorted(known)
+        known.update(journal.base_banks(evidence.log, evidence.last_segment))
+        images = (image for commit in evidence.commits for image in commit.images)
+        known.update(image.bank for image in images if image.row in superblock.ROWS)
+    known.update(number for number in bank.bank_numbers(evidence.folder) if _is_bank(evidence, number))
+    return range(FIRST_BANK, max(known) + 1)
+
+
+def _is_bank(evidence: _Evidence, number: int) -> bool:
+    """Whether a file shows the bank of this disk that its name says, whole or in part."""
+    path = bank.bank_path(evidence.folder, number)
+    try:
+        block = bank.load(path).superblock
+    except (Corrupt, ForeignPicture):
+        return not evidence.reference and _own_pixels(evidence, path, number) is not None
+    return block.bank == number and identity(block) == evidence.identity
+
+
+def _set_aside_strays(evidence: _Evidence, first: int) -> None:
+    """Opening would take pictures for banks that are named like the next ones."""
+    while (path := bank.bank_path(evidence.folder, first)).exists():
+        evidence.aside.append(path)
+        evidence.actions.append(f"{path.name}: nothing else knows such a bank; set aside")
+        first += 1
 
 
 # -- one bank ----------------------------------------------------------------------------------
 
 
-def _mended(evidence: _Evidence, number: int) -> Picture | None:
-    """The bank as it should be, in memory; None if the file is no bank and none was there."""
+def _mended(evidence: _Evidence, number: int) -> Picture:
+    """The bank as it should be, in memory."""
     path = bank.bank_path(evidence.folder, number)
     try:
         loaded = bank.load(path)
@@ -157,16 +185,11 @@ def _mended(evidence: _Evidence, number: int) -> Picture | None:
     except (Corrupt, ForeignPicture, FileNotFoundError) as error:
         why = "missing" if isinstance(error, FileNotFoundError) else error.why
         evidence.aside.append(path)
-        rebuilt = _rebuilt(evidence, path, number, why)
-        if rebuilt is None:
-            return None
-        picture = rebuilt
+        picture = _rebuilt(evidence, path, number, why)
     else:
         if recovery.clean_padding(loaded.picture) or loaded.flaws:
             evidence.actions.append(f"{path.name}: {len(loaded.flaws) or 1} checksums or headers mended")
         picture = loaded.picture
-    if number in evidence.reference and picture is evidence.reference[number]:
-        return picture
     _redo(evidence, number, picture)
     _mend_rows(evidence, number, picture)
     recovery.clean_padding(picture)  # of rows that came from elsewhere; it seals the picture too
@@ -183,8 +206,8 @@ def _check_identity(path: Path, block: Superblock, number: int, evidence: _Evide
         raise ForeignPicture(path, "it is older than the log beside it")
 
 
-def _rebuilt(evidence: _Evidence, path: Path, number: int, why: str) -> Picture | None:
-    """A picture in place of a file that is no bank, from the best there is; None if there need be none."""
+def _rebuilt(evidence: _Evidence, path: Path, number: int, why: str) -> Picture:
+    """A picture in place of a file that is no bank, from the best there is."""
     reference = evidence.reference.get(number)
     if reference is not None:
         evidence.actions.append(f"{path.name}: {why}; rebuilt from the log")
@@ -195,9 +218,6 @@ def _rebuilt(evidence: _Evidence, path: Path, number: int, why: str) -> Picture 
         evidence.actions.append(f"{path.name}: {why}; kept the rows that its pixels still tell")
         return own
     kept = list(salvage.kept_pictures(evidence.folder, number, evidence.identity))
-    if not _is_known(evidence, number, kept):
-        evidence.actions.append(f"{path.name}: {why}; nothing else knows such a bank; set aside")
-        return None
     if not kept:
         raise Unrepairable(evidence.folder, f"{path.name}: {why}; no log and no snapshot holds it")
     evidence.gap = True
@@ -212,15 +232,6 @@ def _own_pixels(evidence: _Evidence, path: Path, number: int) -> Picture | None:
     expected = None if known is None else Grid(known.width, known.height)
     own = salvage.cut_picture(path) or salvage.decoded_picture(path, expected)
     return own if own is not None and _fits(evidence, own, number) else None
-
-
-def _is_known(evidence: _Evidence, number: int, kept: Sequence[object]) -> bool:
-    """Whether a bank was there: the first always was; others if log or snapshots tell of them."""
-    if number == FIRST_BANK:
-        return True
-    if evidence.reference:
-        return number in evidence.reference
-    return bool(kept) or any(image.bank == number for commit in evidence.commits for image in commit.images)
 
 
 def _fits(evidence: _Evidence, picture: Picture, number: int) -> bool:

@@ -179,8 +179,8 @@ def seq_of(content: bytes) -> int:
 
 
 def key_of(content: bytes) -> tuple[int, str] | None:
-    """Sequence number and key of a live head row with a key; None for every other row."""
-    if content[0] != MARK or not content[4] or content[_STATE_AT] != 0xE0:
+    """Sequence number and key of a live head row with a key; None for every other row, free ones too."""
+    if not content or content[0] != MARK or not content[4] or content[_STATE_AT] != CODES[State.LIVE]:
         return None
     at = HEADER.size + content[3]
     return seq_of(content), content[at : at + content[4]].decode()

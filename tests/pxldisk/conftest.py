@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disk_rig import SHM
+from hypothesis import settings
 
-SHM = Path("/dev/shm")
+settings.register_profile("long", max_examples=2000)  # pytest … --hypothesis-profile=long
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pxldisk import Disk, Zone
 from pxldisk.disk import Opening
 from pxldisk.memory import Memory
 
+SHM = Path("/dev/shm")  # where syncing costs nothing
 SMALL_ZONES = {"system": Zone(0, 2), "in": Zone(3, 7), "out": Zone(8, 9)}
 ROW_PAYLOAD = 48 * 3 - 53  # bytes of payload in one row, without owner and key
 

@@ -84,6 +84,19 @@ async def test_restoring_asks_before_it_ends_live_records(folder: Path) -> None:
     assert verify(folder) == []
 
 
+async def test_a_crash_after_a_restore_that_freed_rows_loses_nothing(folder: Path) -> None:
+    disk = await small(folder)
+    await disk.append("in", b"in the snapshot", key="k")
+    (taken,) = await disk.snapshot()
+    await disk.append("in", b"later")
+    await disk.restore(taken, force=True)
+    crashed = folder.with_name("crashed")
+    shutil.copytree(folder, crashed)
+    await disk.close()
+    async with small(crashed) as disk:
+        assert payloads(disk) == [b"in the snapshot"] and disk.stats().zones["in"].free == 4
+
+
 async def test_only_a_picture_of_the_same_shape_is_restored(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     async with small(other, zones={"in": Zone(2, 9)}) as disk:
