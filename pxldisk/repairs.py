@@ -166,11 +166,15 @@ def _is_bank(evidence: _Evidence, number: int) -> bool:
 
 
 def _set_aside_strays(evidence: _Evidence, first: int) -> None:
-    """Opening would take pictures for banks that are named like the next ones."""
-    while (path := bank.bank_path(evidence.folder, first)).exists():
+    """Opening would take pictures for banks that are named like the next ones, or say that they are one."""
+    strays = {number for number in bank.bank_numbers(evidence.folder) if number >= first}
+    while bank.bank_path(evidence.folder, first).exists():
+        strays.add(first)
+        first += 1
+    for number in sorted(strays):
+        path = bank.bank_path(evidence.folder, number)
         evidence.aside.append(path)
         evidence.actions.append(f"{path.name}: nothing else knows such a bank; set aside")
-        first += 1
 
 
 # -- one bank ----------------------------------------------------------------------------------
