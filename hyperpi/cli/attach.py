@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import click
 
 from hyperpi.cli.client import Client
-from hyperpi.cli.follow import Attached, Cursor, Dropped, Follower, Item, Live, Reset, Resumed, Said
+from hyperpi.cli.follow import Asked, Attached, Cursor, Dropped, Follower, Item, Live, Reset, Resumed, Said
 from hyperpi.cli.options import Verb, agent_argument, connect_again, connected, json_option
 from hyperpi.cli.output import colours, note, print_line, styled
 from hyperpi.cli.transcript import Style, Transcript, plain
@@ -47,6 +47,7 @@ def _cursor(_ctx: click.Context, param: click.Parameter, value: str | None) -> C
 def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
     """Show an agent's whole conversation, then what it does. Typed lines are prompts; Ctrl-C detaches.
 
+    Lines from a pipe are prompts too; when it has ended and the agent has worked them off, so does this.
     The agent never notices who reads. A lost connection is made again and goes on where it ended.
     With --json one event a line, after a line {"type": "snapshot", …}; another such line follows whenever
     events were lost or the conversation itself changed.
@@ -64,11 +65,16 @@ def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
 
 def _follow(follower: Follower, shown: "_Lines | _Screen") -> None:
     items = follower.items()
-    shown.show(next(items))  # an agent that is not there is told before anything is read from stdin
-    typing = threading.Thread(target=_type, args=(follower, shown), daemon=True, name="typing")
+    piped = Piped()
+    first = next(items)  # an agent that is not there is told before anything is read from stdin
+    piped.see(first)
+    shown.show(first)
+    typing = threading.Thread(target=_type, args=(follower, shown.own, piped), daemon=True, name="typing")
     typing.start()
-    while not shown.over:
-        shown.show(next(items))
+    while not (shown.over or piped.worked_off):
+        item = next(items)
+        piped.see(item)
+        shown.show(item)
 
 
 def _refuse_terminal(client: Client, agent: str) -> None:
@@ -84,13 +90,61 @@ def _refuse_terminal(client: Client, agent: str) -> None:
 # --- typing -------------------------------------------------------------------------------------------
 
 
-def _type(follower: Follower, shown: "_Lines | _Screen") -> None:
+class Piped:
+    """Whether prompts from a pipe are worked off: it has ended, each was taken, and the agent is idle since.
+
+    A pipe that held no prompt is none: who reads with stdin closed goes on reading. `said` and `ended` are
+    called by the thread that types, `see` by the one that reads.
+    """
+
+    def __init__(self) -> None:
+        self.worked_off = False
+        self._waiting: set[str] = set()
+        self._said = False
+        self._ended = False
+        self._state = ""
+
+    def said(self, prompt_id: str) -> None:
+        """A prompt is about to be sent."""
+        self._said = True
+        self._waiting.add(prompt_id)
+
+    def ended(self) -> bool:
+        """Nothing more will come. True when something had."""
+        self._ended = True
+        return self._said
+
+    def see(self, item: Item) -> None:
+        """What happens with the agent."""
+        match item:
+            case Live({"type": "user_message", "prompt_id": str(prompt_id)}) if prompt_id in self._waiting:
+                self._waiting.discard(prompt_id)
+                self._state = "working"  # it is about to say so itself, if it has not already
+            case Live({"type": "state", "state": str(state)}):
+                self._state = state
+            case Said(prompt_id, _, error) if error is not None:
+                self._waiting.discard(prompt_id)
+            case Attached({"snapshot": {"state": str(state)}}, again):
+                self._state = state
+                if again:  # what was taken meanwhile is not told again
+                    self._waiting.clear()
+            case Asked(state) if not self._state:
+                self._state = state
+            case _:
+                pass
+        self.worked_off = self._ended and self._said and not self._waiting and self._state == "idle"
+
+
+def _type(follower: Follower, own: set[str], piped: Piped) -> None:
     try:
         for line in typed_lines(sys.stdin.fileno()):
             if line.strip():
                 prompt_id = f"p-{uuid.uuid4()}"
-                shown.own.add(prompt_id)
+                own.add(prompt_id)
+                piped.said(prompt_id)
                 follower.say(prompt_id, line)
+        if not sys.stdin.isatty() and piped.ended():
+            follower.ask_state()  # the reader may be waiting for an agent that is idle already
     except (HyperPiError, OSError, ValueError) as exc:  # nothing to read from, or a line too long
         note(f"hyperpi: typing has ended: {one_line(exc)}")
 

@@ -75,7 +75,14 @@ class Said:
     error: HyperPiError | None
 
 
-Item = Attached | Live | Reset | Dropped | Resumed | Said
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The agent's state, as answered to `ask_state`."""
+
+    state: str
+
+
+Item = Attached | Live | Reset | Dropped | Resumed | Said | Asked
 
 
 class _Gap(Exception):
@@ -95,6 +102,7 @@ class Follower:
         self._authority = client.authority
         self._asked: dict[int, str] = {}  # number of a request -> id of the prompt
         self._unanswered: dict[str, Json] = {}
+        self._states: set[int] = set()  # numbers of requests for the state
         self._speaking = threading.Lock()
 
     def close(self) -> None:
@@ -107,6 +115,11 @@ class Follower:
         with self._speaking:
             self._unanswered[prompt_id] = prompt
             self._post(prompt)
+
+    def ask_state(self) -> None:
+        """Have `items` tell the agent's state: for a thread that does not read them."""
+        with self._speaking:
+            self._post_state()
 
     def items(self) -> Iterator[Item]:
         """What happens, from the attachment on; ends only by an error that coming back cannot mend."""
@@ -169,6 +182,9 @@ class Follower:
         with self._speaking:
             self._client = client
             self._asked.clear()
+            if self._states:
+                self._states.clear()
+                self._post_state()
             for prompt in self._unanswered.values():
                 self._post(prompt)
         return result
@@ -176,6 +192,11 @@ class Follower:
     def _post(self, prompt: Json) -> None:
         with contextlib.suppress(ConnectionLost):  # the reader notices too, comes back and posts it again
             self._asked[self._client.post("agent.prompt", prompt)] = str(prompt["id"])
+
+    def _post_state(self) -> None:
+        with contextlib.suppress(ConnectionLost):
+            number = self._client.post("agent.show", {"agent": self.agent})
+            self._states.add(number)
 
     # --- reading ---------------------------------------------------------------------------------------
 
@@ -191,6 +212,10 @@ class Follower:
             prompt_id = self._asked.pop(answer.number, None)
             if prompt_id is not None:
                 self._unanswered.pop(prompt_id, None)
+            is_state = answer.number in self._states
+            self._states.discard(answer.number)
+        if is_state and isinstance(answer.result, dict):
+            yield Asked(str(answer.result.get("state")))
         if prompt_id is not None:
             receipt = answer.result.get("receipt") if isinstance(answer.result, dict) else None
             yield Said(prompt_id, receipt, answer.error)

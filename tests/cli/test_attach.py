@@ -218,6 +218,48 @@ def test_the_end_of_stdin_does_not_end_the_attachment(talk: ControlSocket):
         attached.wait_for("still here")
 
 
+def test_prompts_from_a_pipe_end_the_attachment_once_they_are_worked_off(talk: ControlSocket):
+    def state(now: str) -> dict[str, Any]:
+        return {"type": "state", "state": now}
+
+    with Running("attach", "frontend") as attached:
+        attached.wait_for("frontend is idle")
+        attached.type("first")
+        attached.type("second")
+        assert attached.process.stdin is not None
+        attached.process.stdin.close()
+        attached.wait_for("second")
+        talk.do(talk.mesh.say, FRONTEND, state("working"), delta("this is "), delta("my answer"))
+        attached.wait_for("my answer")
+        assert attached.process.poll() is None
+        talk.do(talk.mesh.say, FRONTEND, state("idle"))
+        assert attached.end().code == 0
+
+
+def test_prompts_that_were_worked_off_before_the_pipe_ended_end_it_too(talk: ControlSocket):
+    with Running("attach", "frontend", "--json") as attached:
+        attached.wait_for("\n")
+        attached.type("first")
+        attached.wait_for("user_message")
+        talk.do(talk.mesh.say, FRONTEND, {"type": "state", "state": "working"})
+        talk.do(talk.mesh.say, FRONTEND, {"type": "state", "state": "idle"})
+        attached.wait_for('"idle"', times=2)
+        assert attached.process.poll() is None
+        assert attached.process.stdin is not None
+        attached.process.stdin.close()
+        assert attached.end().code == 0
+
+
+def test_a_refused_prompt_from_a_pipe_ends_the_attachment(talk: ControlSocket):
+    talk.mesh.answers["agent.prompt"] = Refused(-32001, "agent.prompt is not for the role viewer")
+    with Running("attach", "frontend") as attached:
+        attached.type("hello")
+        assert attached.process.stdin is not None
+        attached.process.stdin.close()
+        done = attached.end()
+    assert "the prompt was not taken" in done.err
+
+
 def test_it_ends_with_the_agent(talk: ControlSocket):
     with Running("attach", "frontend") as attached:
         attached.wait_for("frontend is idle")

@@ -26,6 +26,11 @@ def test_the_command_starts_an_agent_on_another_machine_in_a_new_folder(home: Ho
     assert (home.attic.user / "work/blog").is_dir()
     until(lambda: "hello from afar" in str(home.attic.model.requests), "the prompt at the model")
 
+    # A prompt from a pipe: the command ends when the answer is there.
+    asked = home.den.run("hyperpi", "attach", "blog@attic", stdin="hello by a pipe\n")
+    assert asked.code == 0
+    assert "ECHO: hello by a pipe" in asked.out
+
     # Its own machine tells the same of it.
     shown = home.attic.did("hyperpi", "show", "blog", "--json").json
     assert (shown["id"], shown["model"]) == (agent["id"], "fake/fake-1")
