@@ -24,7 +24,10 @@ const socket = new Socket({
   onStatus: (status) => {
     client.linked(status);
     if (status.phase === "signed_out") logins.show("This browser was logged out, or its login was revoked.");
-    if (status.phase === "open") inspector.load();
+    if (status.phase === "open") {
+      inspector.diskLinked();
+      inspector.load();
+    }
     countDown();
   },
   onNotification: (method, params) => {
@@ -36,7 +39,7 @@ const socket = new Socket({
       case "scroll.changed":
         return page.dispatch({ type: method, params });
       case "disk.changed":
-        return inspector.diskChanged(params.node);
+        return inspector.diskChanged(params);
       case "nearby.changed":
         return joins.nearbyChanged();
       default: // a newer server may tell more than this page knows
@@ -50,9 +53,14 @@ const page = new Page({
   request: (method, params, timeout_s) => socket.request(method, params, timeout_s),
   onChange: (before) => {
     client.settle(before);
-    const nodes = page.state.mesh?.nodes ?? new Map();
+    const nodes = page.state.mesh?.nodes;
     if (nodes === before.mesh?.nodes) return;
-    for (const [id, node] of nodes) if (node.disk?.live_rows !== before.mesh?.nodes.get(id)?.disk?.live_rows) inspector.diskChanged(id);
+    inspector.settleDisk(); // the address may name a machine that is only known now
+    for (const [id, { error }] of page.state.disks) {
+      const node = nodes?.get(id);
+      if (error && node?.state === "online" && before.mesh?.nodes.get(id)?.state !== "online") inspector.refreshDisk(id);
+      inspector.diskGrew(id, node?.disk?.banks);
+    }
   },
   onNearTop: () => conversation.showOlder(),
 });
@@ -184,6 +192,7 @@ document.addEventListener("keydown", (event) => {
   pageKey(event, { ...roster, ...conversation, ...actions, clearFilter: () => roster.filter("") });
 });
 document.addEventListener("visibilitychange", () => {
+  inspector.settleDisk(); // who does not look need not be told
   if (document.visibilityState !== "visible") return;
   // Timers sleep with the page and a dead link looks alive: ask at once instead of finding out a minute later.
   socket.check();

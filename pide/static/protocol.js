@@ -132,6 +132,13 @@
 /** @typedef {{name: string, addresses: string[], version: string}} Nearby  a machine that says it could join; anybody may say so */
 /** @typedef {{candidates: Nearby[], more: boolean, listening: boolean}} Neighbours */
 
+/**
+ * @typedef {{row: number, state: string, kind: string, seq: number}} ChangedRow
+ * @typedef {{node: string, bank: number, rows: ChangedRow[]}} DiskChanged
+ * @typedef {{oldest: number, newest: number, commits: {commit: number, at: string, rows: ChangedRow[]}[]}} DiskHistory
+ * @typedef {{file: string, row: number | null, offset: number | null, what: string, remedy: string}} DiskProblem
+ */
+
 /** @typedef {{path: string, parent: string | null, folders: {name: string, path: string, project?: string | null, agents?: number}[], allowed: boolean}} Folders */
 
 export const CLOSE = /** @type {const} */ ({ slow: 4000, revoked: 4001, restarting: 4002 });

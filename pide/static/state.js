@@ -5,12 +5,15 @@
  */
 
 import { agentEvents, agentReset, attach, emptyConversation, olderEntries } from "./conversation.js";
+import { emptyDisk, historyTold, movedTo, pictureRead, rowsChanged, rowsRead } from "./disks.js";
 import { meshChanged, meshFrom } from "./mesh.js";
 import { promptChanged, promptDismissed, promptSent } from "./prompts.js";
 import { scrollChanged, scrollFrom } from "./scrolls.js";
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 /** @typedef {import("./scrolls.js").KnownScroll} KnownScroll */
+/** @typedef {import("./disks.js").Disk} Disk */
+/** @typedef {import("./pxldisk.js").Picture} Picture */
 
 /**
  * @typedef {{agent: string, at: string, took_ms: number | null, error: string, evidence: import("./protocol.js").Evidence | null}} Probe
@@ -27,6 +30,7 @@ import { scrollChanged, scrollFrom } from "./scrolls.js";
  * @property {import("./prompts.js").Prompts} prompts
  * @property {ReadonlyMap<string, KnownScroll[]>} scrolls by agent
  * @property {Probe | null} probe               of the open agent
+ * @property {import("./disks.js").Disks} disks
  */
 
 /**
@@ -45,7 +49,21 @@ import { scrollChanged, scrollFrom } from "./scrolls.js";
  *   | {type: "prompt.dismissed", agent: string, id: string}
  *   | {type: "scroll.list", agent: string, scrolls: any[]}
  *   | {type: "scroll.sent", agent: string, scroll: any}
- *   | {type: "scroll.changed", params: any}} Happening
+ *   | {type: "scroll.changed", params: any}
+ *   | DiskHappening} Happening
+ */
+
+/**
+ * @typedef {{type: "disk.chosen", node: string, bank: number}
+ *   | {type: "disk.listed", node: string, banks: number[]}
+ *   | {type: "disk.picture", node: string, bank: number, picture: Picture, at: number}
+ *   | {type: "disk.changed", params: import("./protocol.js").DiskChanged, at: number}
+ *   | {type: "disk.rows", node: string, bank: number, rows: {row: number, content: Uint8Array}[]}
+ *   | {type: "disk.settled", node: string, bank: number, rows: number[]}
+ *   | {type: "disk.history", node: string, bank: number, result: import("./protocol.js").DiskHistory}
+ *   | {type: "disk.moment", node: string, bank: number, moment: {commit: number, at: string, picture: Picture} | null, at: number}
+ *   | {type: "disk.checked", node: string, check: Disk["check"]}
+ *   | {type: "disk.failed", node: string, error: string}} DiskHappening
  */
 
 const KEPT_CONVERSATIONS = 8; // enough to flip between agents; each may hold thousands of entries
@@ -61,6 +79,7 @@ export function emptyState() {
     prompts: new Map(),
     scrolls: new Map(),
     probe: null,
+    disks: new Map(),
   };
 }
 
@@ -112,6 +131,52 @@ export function apply(state, event) {
         ...state,
         scrolls: new Map([...state.scrolls].map(([agent, list]) => [agent, scrollChanged(list, event.params)])),
       };
+    default:
+      return diskHappened(state, event);
+  }
+}
+
+/**
+ * What is of another bank than the one that is looked at comes too late, and is no longer wanted.
+ * @param {State} state
+ * @param {DiskHappening} event
+ * @returns {State}
+ */
+function diskHappened(state, event) {
+  const { node, bank } = event.type === "disk.changed" ? event.params : { bank: undefined, ...event };
+  const disk = state.disks.get(node) ?? emptyDisk();
+  if (event.type !== "disk.chosen" && bank !== undefined && bank !== disk.bank) return state;
+  const next = diskAfter(disk, event);
+  return next === disk && state.disks.has(node) ? state : { ...state, disks: new Map(state.disks).set(node, next) };
+}
+
+/**
+ * @param {Disk} disk
+ * @param {DiskHappening} event
+ * @returns {Disk}
+ */
+function diskAfter(disk, event) {
+  switch (event.type) {
+    case "disk.chosen":
+      return { ...emptyDisk(event.bank), banks: disk.banks, check: disk.check };
+    case "disk.listed":
+      return { ...disk, banks: event.banks, error: "" };
+    case "disk.picture":
+      return pictureRead(disk, event.picture, event.at);
+    case "disk.changed":
+      return rowsChanged(disk, event.params.rows, event.at);
+    case "disk.rows":
+      return rowsRead(disk, event.rows);
+    case "disk.settled":
+      return { ...disk, told: new Map([...disk.told].filter(([row]) => !event.rows.includes(row))) };
+    case "disk.history":
+      return historyTold(disk, event.result);
+    case "disk.moment":
+      return movedTo(disk, event.moment, event.at);
+    case "disk.checked":
+      return { ...disk, check: event.check };
+    case "disk.failed":
+      return { ...disk, error: event.error };
   }
 }
 

@@ -13,13 +13,12 @@
  */
 
 /**
- * @typedef {object} DiskView  one bank as its node drew it
- * @property {number} bank
- * @property {string} url      of the picture, or empty while there is none
- * @property {string} error
- * @property {{name: string, from: number, to: number}[]} zones
- * @property {number} height
- * @property {{row: number, text: string} | null} row  the row under the pointer
+ * @typedef {object} DiskLook  how somebody looks at the PXLDisk that is on the screen
+ * @property {number | null} row     pointed at
+ * @property {number | null} opened  whose record is shown whole
+ * @property {boolean} replay        the slider is there
+ * @property {number | null} commit  where it is; null: now
+ * @property {boolean} playing
  */
 
 /**
@@ -42,7 +41,7 @@
  * @property {ReadonlyMap<string, string>} drafts
  * @property {ReadonlyMap<string, import("./protocol.js").PromptMode>} modes
  * @property {ReadonlyMap<string, string>} attachErrors
- * @property {ReadonlyMap<string, DiskView>} disks
+ * @property {DiskLook} disk
  * @property {{to: string, message: string, busy: boolean, error: string}} scroll
  * @property {Dialog | null} dialog
  * @property {{text: string, tone: "info" | "bad"} | null} toast
@@ -78,7 +77,7 @@ export function firstUi() {
     drafts: new Map(),
     modes: new Map(),
     attachErrors: new Map(),
-    disks: new Map(),
+    disk: { row: null, opened: null, replay: false, commit: null, playing: false },
     scroll: { to: "", message: "", busy: false, error: "" },
     dialog: null,
     toast: null,

@@ -11,7 +11,7 @@ what goes wrong: close codes, a node that goes away, a reset conversation, a hol
 import argparse
 import asyncio
 import contextlib
-import io
+import inspect
 import itertools
 import json
 import random
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from PIL import Image
 from scene import (
     ANSWER,
     HOSTILE,
@@ -38,6 +37,7 @@ from scene import (
     text,
     thinking,
 )
+from stand_in_disk import StandInDisk, stand_in_disk
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -47,6 +47,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hyperpi.address import clean_name
+from hyperpi.errors import HyperPiError
+from hyperpi.status import to_json_rpc
 
 Json = dict[str, Any]
 STATIC = Path(__file__).resolve().parents[2] / "pide" / "static"
@@ -54,7 +56,6 @@ CSP = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; b
 SNAPSHOT_ENTRIES = 200
 BETWEEN_TURNS_S = 2.0  # of the agent that works without being asked
 USAGE = {"input_tokens": 48_211, "output_tokens": 9_304, "cost_usd": 0.4127}
-ZONES = [("system", 0, 8), ("input_scrolls", 9, 199), ("output_opcodes", 200, 255)]
 
 
 class Failed(Exception):
@@ -136,6 +137,7 @@ class Mesh:
         self.numbers = itertools.count(10_000)
         self.inboxes: dict[str, asyncio.Queue[Json]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self.disk: StandInDisk  # while the server runs
         self.nearby: Json = {"candidates": [], "more": False, "listening": True}
         self.node("n1", "den", "online", 1.2)
         if empty:
@@ -407,12 +409,14 @@ class Calls:
             "token.create": self.token_create,
             "scroll.list": lambda viewer, params: {"scrolls": self.mesh.scrolls},
             "scroll.send": self.scroll_send,
-            "disk.list": self.disk_list,
-            "disk.rows": self.disk_rows,
         }
 
     def call(self, viewer: Viewer, method: str, params: Json) -> Any:
         """Run one method; Failed for what goes wrong."""
+        if method.startswith("disk."):
+            if self.mesh.nodes.get(params["node"], {}).get("state") != "online":
+                raise Failed(-32011, "attic is disconnected", "it comes back by itself")
+            return self.mesh.disk.call(method, params, viewer.notify)
         run = self.methods.get(method)
         if run is None:
             raise Failed(-32601, f"no method {method}")
@@ -567,15 +571,6 @@ class Calls:
         token = "hp1-K7Q2M5XW3JZB-4f1c.8b1f0a6d2c9e4471"
         return {"id": "t1", "token": token, "role": params["role"], "expires": at(-900)}
 
-    def disk_list(self, viewer: Viewer, params: Json) -> Json:
-        zones = [{"name": name, "first": first, "last": last} for name, first, last in ZONES]
-        return {"banks": [{"bank": 8, "width": 256, "height": 256, "zones": zones}]}
-
-    def disk_rows(self, viewer: Viewer, params: Json) -> Json:
-        payload = {"from": "server@den", "message": "schema changed"}
-        row = {"row": params["from"], "state": "live", "kind": "scroll", "seq": 77, "payload": payload}
-        return {"rows": [row]}
-
 
 # --- HTTP ---
 
@@ -613,18 +608,11 @@ def app_of(mesh: Mesh) -> Starlette:
         return JSONResponse({})
 
     async def picture(request: Request) -> Response:
-        rng = random.Random(mesh.rev)
-        image = Image.new("RGB", (256, 256))
-        for row in range(256):
-            if row < 2 or 9 <= row < 32 or row in {200, 201, 202}:
-                words = json.dumps(
-                    {"scroll_id": f"SCROLL-{row}", "message": "schema changed " * rng.randint(1, 30)}
-                )
-                data = (bytes([1, row]) + rng.randbytes(30) + words.encode())[:768].ljust(768, b"\0")
-                image.paste(Image.frombytes("RGB", (256, 1), data), (0, row))
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        return Response(buffer.getvalue(), media_type="image/png", headers={"Cache-Control": "no-store"})
+        try:
+            png, headers = await mesh.disk.picture(request.path_params["bank"], dict(request.query_params))
+        except HyperPiError as exc:
+            return JSONResponse({"error": str(exc), "hint": exc.hint}, 410)
+        return Response(png, media_type="image/png", headers={"Cache-Control": "no-store", **headers})
 
     async def ws(websocket: WebSocket) -> None:
         known = me_of(websocket.cookies)
@@ -645,7 +633,10 @@ def app_of(mesh: Mesh) -> Starlette:
                 request = json.loads(await websocket.receive_text())
                 answer: Json = {"jsonrpc": "2.0", "id": request["id"]}
                 try:
-                    answer["result"] = calls.call(viewer, request["method"], request.get("params") or {})
+                    result = calls.call(viewer, request["method"], request.get("params") or {})
+                    answer["result"] = await result if inspect.isawaitable(result) else result
+                except HyperPiError as exc:
+                    answer["error"] = to_json_rpc(exc)
                 except Failed as failed:
                     extra = {"hint": failed.hint} if failed.hint else {}
                     answer["error"] = {"code": failed.code, "message": str(failed), "data": extra}
@@ -655,6 +646,7 @@ def app_of(mesh: Mesh) -> Starlette:
         finally:
             sender.cancel()
             mesh.viewers.discard(viewer)
+            mesh.disk.left(viewer.notify)
             for talk in mesh.talks.values():
                 talk.viewers.discard(viewer)
 
@@ -695,6 +687,8 @@ def app_of(mesh: Mesh) -> Starlette:
             ]
             for viewer in mesh.viewers:
                 viewer.notify("nearby.changed", {})
+        elif name.startswith("disk-"):
+            await mesh.disk.play(name)
         elif name == "exit":
             mesh.set_state("a2", "exited", "quit")
         return JSONResponse({})
@@ -703,7 +697,8 @@ def app_of(mesh: Mesh) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if "a1" in mesh.agents:
             mesh.start_work("a1", forever=True)
-        yield
+        async with stand_in_disk() as mesh.disk:
+            yield
         for task in mesh.tasks:
             task.cancel()
 
@@ -712,7 +707,7 @@ def app_of(mesh: Mesh) -> Starlette:
         Route("/me", me),
         Route("/login", login, methods=["POST"]),
         Route("/logout", logout, methods=["POST"]),
-        Route("/nodes/{node}/{bank}.png", picture),
+        Route("/nodes/{node}/{bank:int}.png", picture),
         Route("/scene/{name}", scene, methods=["POST"]),
         WebSocketRoute("/ws", ws),
         Mount("/static", StaticFiles(directory=STATIC)),

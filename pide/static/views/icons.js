@@ -16,6 +16,8 @@ const PATHS = {
   more: "M3.5 8h.01M8 8h.01M12.5 8h.01",
   folder: "M2 4.5v8h12v-7H8l-1.500-2H2z",
   up: "M8 13V4M4 8l4-4 4 4",
+  play: "M5.5 3.5v9l7-4.5z",
+  pause: "M5.5 4v8M10.5 4v8",
   close: "m4 4 8 8M12 4l-8 8",
 };
 

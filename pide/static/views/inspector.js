@@ -197,5 +197,5 @@ function machineView(state, ui, agent, actions) {
   const node = state.mesh?.nodes.get(agent.node);
   if (!node) return html`<p class="hint">The machine of this agent is not listed in the mesh.</p>`;
   return html`${nodeFacts(state, ui, node)}
-    <section class="card" aria-label="PXLDisk"><h3>PXLDisk</h3>${diskView(ui, node, actions)}</section>`;
+    <section class="card" aria-label="PXLDisk"><h3>PXLDisk</h3>${diskView(state, ui, node, actions)}</section>`;
 }

@@ -68,7 +68,7 @@ export function nodePage(state, ui, id, actions) {
     <div class="stage-scroll">
       <div class="node-page">
         ${node.state === "pending" ? pendingNode(node, role, actions) : nodeFacts(state, ui, node)}
-        ${node.state === "pending" ? nothing : html`<section class="card" aria-label="PXLDisk"><h3>PXLDisk</h3>${diskView(ui, node, actions)}</section>`}
+        ${node.state === "pending" ? nothing : html`<section class="card" aria-label="PXLDisk"><h3>PXLDisk</h3>${diskView(state, ui, node, actions)}</section>`}
         ${node.state === "pending" ? nothing : html`<section class="card" aria-label="Agents">
           <h3>Agents <span class="faint">${agents.length}</span></h3>
           ${agents.length
