@@ -1,6 +1,6 @@
 /** How records and rows of a PXLDisk are written for people. Pure. */
 
-import { ago, fullTime } from "./format.js";
+import { ago, fullTime, straight, visible } from "./format.js";
 import { zoneOf } from "./pxldisk.js";
 
 /** @typedef {import("./pxldisk.js").Picture} Picture */
@@ -19,8 +19,8 @@ export function gistOf(record) {
   const inner = held?.scroll ?? held?.opcode ?? held;
   const said = inner?.message ?? inner?.content ?? inner?.text;
   return {
-    from: word(inner?.from) || word(held?.sender) || record.owner,
-    to: word(held?.to) || word(inner?.to),
+    from: visible(word(inner?.from) || word(held?.sender) || record.owner),
+    to: visible(word(held?.to) || word(inner?.to)),
     words: firstWords(typeof said === "string" ? said : said === undefined ? textOf(record) : JSON.stringify(said)),
   };
 }
@@ -31,8 +31,7 @@ export function gistOf(record) {
  */
 export function payloadText(record) {
   const held = jsonOf(record);
-  if (held !== undefined) return JSON.stringify(held, null, 2);
-  return textOf(record);
+  return straight(held === undefined ? textOf(record) : JSON.stringify(held, null, 2));
 }
 
 /**
@@ -42,10 +41,10 @@ export function payloadText(record) {
  */
 export function rowTitle(picture, row) {
   const { state, kind, part, parts } = picture.rows[row];
-  const zone = zoneOf(picture, row)?.name ?? "no zone";
+  const zone = visible(zoneOf(picture, row)?.name ?? "no zone");
   if (state === "superblock") return `row ${row}, ${row ? "the superblock's copy" : "the superblock"}`;
   if (state === "free" || state === "damaged") return `row ${row}, ${zone}, ${state}`;
-  return `row ${row}, ${zone}, ${state} ${kind}${parts > 1 ? `, part ${part + 1} of ${parts}` : ""}`;
+  return `row ${row}, ${zone}, ${state} ${visible(kind)}${parts > 1 ? `, part ${part + 1} of ${parts}` : ""}`;
 }
 
 /**
@@ -83,6 +82,6 @@ function word(value) {
 
 /** @param {string} text */
 function firstWords(text) {
-  const line = text.replace(/\s+/g, " ").trim();
+  const line = straight(text).replace(/\s+/g, " ").trim();
   return line.length > WORDS_CHARS ? `${line.slice(0, WORDS_CHARS).trimEnd()}…` : line;
 }

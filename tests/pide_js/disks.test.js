@@ -89,6 +89,8 @@ test("a record says who sent it to whom, and its first words", () => {
   assert.deepEqual(gistOf(record({ opcode: { from: "a", to: "b", content: { done: true } } })), { from: "a", to: "b", words: '{"done":true}' });
   assert.deepEqual(gistOf(record("plain text", "me")), { from: "me", to: "", words: "plain text" });
   assert.equal(gistOf(record("x".repeat(999))).words.length, 141);
+  const turned = gistOf(record({ from: "lead\u202e@den", message: "txt\u202egpj" }));
+  assert.deepEqual([turned.from, turned.words], ["lead⟨202e⟩@den", "txt⟨202e⟩gpj"]);
   assert.equal(payloadText(record({ a: 1 })), '{\n  "a": 1\n}');
   const bytes = { ...record(""), payload: Uint8Array.of(0xff, 0x00, 0x10) };
   assert.equal(payloadText(bytes), "ff 00 10");

@@ -2,7 +2,7 @@
 
 import { shownFlashes, shownPicture } from "../disks.js";
 import { gistOf, payloadText, rowTitle, storedWords } from "../disk_text.js";
-import { fullTime } from "../format.js";
+import { fullTime, visible } from "../format.js";
 import { countRows, recordAt, zoneOf } from "../pxldisk.js";
 import { html, live, nothing, repeat } from "../vendor/lit.js";
 import { nextInUse } from "./bank_canvas.js";
@@ -115,7 +115,7 @@ function legendView(picture, tones) {
       const counts = countRows(picture, zone);
       return html`<li .style=${`--tone: var(${tones[number]})`}>
         <b>${breakable(zone.name)}</b>
-        <span class="faint">rows ${zone.first}–${zone.last}${zone.owner ? ` of ${zone.owner}` : ""}</span>
+        <span class="faint">rows ${zone.first}–${zone.last}${zone.owner ? ` of ${visible(zone.owner)}` : ""}</span>
         <span class="pxl-fill" role="img" aria-label="${counts.live} live, ${counts.consumed} consumed, ${counts.free} free">
           <i .style=${`flex-grow:${counts.live}`} data-state="live"></i><i .style=${`flex-grow:${counts.damaged}`} data-state="damaged"></i><i .style=${`flex-grow:${counts.consumed}`} data-state="consumed"></i><i .style=${`flex-grow:${counts.free}`} data-state="free"></i>
         </span>
@@ -127,7 +127,7 @@ function legendView(picture, tones) {
 
 /** A name that may be broken behind its underscores. @param {string} name */
 function breakable(name) {
-  return name.split("_").map((part, at) => (at ? html`_<wbr />${part}` : part));
+  return visible(name).split("_").map((part, at) => (at ? html`_<wbr />${part}` : part));
 }
 
 /**
@@ -199,7 +199,7 @@ function readoutView(ui, picture, row, record, actions) {
 /** @param {Record} record */
 function whoLine(record) {
   const { from, to } = gistOf(record);
-  return html`<b>${from || record.kind}</b>${to && to !== from ? html`<span class="faint"> → </span><b>${to}</b>` : nothing}`;
+  return html`<b>${from || visible(record.kind)}</b>${to && to !== from ? html`<span class="faint"> → </span><b>${to}</b>` : nothing}`;
 }
 
 /**
@@ -230,13 +230,13 @@ function recordView(ui, picture, row, actions) {
   }
   const { short, long } = storedWords(record, ui.now);
   return html`<section class="pxl-record" aria-label="Record ${record.seq}" aria-live="polite">
-    <header><h4>${record.kind} <span class="pxl-state" data-state=${record.state}>${record.state}</span></h4><span class="spring"></span>${close}</header>
+    <header><h4>${visible(record.kind)} <span class="pxl-state" data-state=${record.state}>${record.state}</span></h4><span class="spring"></span>${close}</header>
     <dl class="facts">
       <dt>rows</dt><dd>${record.rows.join(", ")} <span class="faint">${zoneOf(picture, row)?.name ?? ""}</span></dd>
       <dt>record</dt><dd>${record.seq}</dd>
       <dt>stored</dt><dd>${long} <span class="faint">${short}</span></dd>
-      ${record.owner ? html`<dt>owner</dt><dd>${record.owner}</dd>` : nothing}
-      ${record.key ? html`<dt>key</dt><dd class="path">${record.key}</dd>` : nothing}
+      ${record.owner ? html`<dt>owner</dt><dd>${visible(record.owner)}</dd>` : nothing}
+      ${record.key ? html`<dt>key</dt><dd class="path">${visible(record.key)}</dd>` : nothing}
       <dt>payload</dt><dd>${record.payload.length} bytes</dd>
     </dl>
     ${record.whole ? nothing : html`<p class="faint">Some of its rows were used again since it was consumed: this is what is left.</p>`}
