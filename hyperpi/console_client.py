@@ -56,7 +56,10 @@ def local_channel(target: str) -> grpc.aio.Channel:
 class ConsoleClient:
     """A `viewer.Backend` over a hypivisor's Console. It owns the channel, which `run` closes in the end."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, url: str = "") -> None:
+        """`url`: where browsers find us, if they do."""
+        self.mesh_tag = ""  # once connected
+        self._url = url
         self.view = MeshView()
         self.connected, self.disconnected = asyncio.Event(), asyncio.Event()  # one of them is set
         self.disconnected.set()
@@ -72,7 +75,7 @@ class ConsoleClient:
         try:
             while True:
                 try:
-                    async for change in self._stub.Watch(console_pb2.WatchRequest()):
+                    async for change in self._stub.Watch(console_pb2.WatchRequest(url=self._url)):
                         self._take(change)
                         waits = backoff()
                 except grpc.aio.AioRpcError as exc:
@@ -93,7 +96,7 @@ class ConsoleClient:
     def _take(self, wire: console_pb2.MeshChange) -> None:
         change = convert.change_from_wire(wire)
         if change.whole:
-            self.view.mesh = wire.mesh
+            self.view.mesh, self.mesh_tag = wire.mesh, wire.mesh_tag
             self.view.limits = msgspec.json.decode(wire.limits_json)
         if change.whole or change.rev != self.view.rev:
             self.view.apply(change)
@@ -120,11 +123,6 @@ class ConsoleClient:
             raise convert.error_from_wire(reply.error)
         result: bytes = reply.result_json
         return result
-
-    async def serves(self, url: str | None = None) -> str:
-        """Tell the hypivisor where browsers find us, for login links; the tag of its mesh."""
-        answer = await self.call("front_end.serves", {"url": url}, INTERNAL)
-        return str(msgspec.json.decode(answer)["mesh_tag"])
 
     async def feed(self, agent: str, cursor: Cursor | None) -> "Mirror":
         """See viewer.Backend."""

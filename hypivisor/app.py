@@ -187,7 +187,7 @@ async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack:
         }
 
     links.methods = Methods(links, gate.trust, home, join_address=join_address, nearby=nearby, joins=joins)
-    console = ConsoleService(links, links.methods)
+    console = ConsoleService(links, links.methods, gate.trust)
     console_pb2_grpc.add_ConsoleServicer_to_server(OwnersConsole(console, links, gate.mesh.id), link_server)
     consoles.append(console)
 

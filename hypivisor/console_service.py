@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Protocol
 
 import grpc
@@ -34,6 +35,15 @@ class Methods(Protocol):
         """The encoded result. Raises HyperPiError."""
 
 
+class FrontEnds(Protocol):
+    """Where login links lead."""
+
+    mesh_tag: str
+
+    def front_end(self, url: str) -> AbstractContextManager[None]:
+        """There is a front end at an address, as long as the block lasts."""
+
+
 class FeedWatcher:
     """One front end's stream of one agent: bounded, ended rather than waited for."""
 
@@ -62,9 +72,10 @@ class FeedWatcher:
 class ConsoleService(console_pb2_grpc.ConsoleServicer):
     """Serves front ends; they may come and go."""
 
-    def __init__(self, links: LinkService, methods: Methods) -> None:
+    def __init__(self, links: LinkService, methods: Methods, front_ends: FrontEnds) -> None:
         self._links = links
         self._methods = methods
+        self._front_ends = front_ends
         self._notices: dict[asyncio.Event, list[mesh_pb2.Notice]] = {}
 
     def notice(self, notice: mesh_pb2.Notice) -> None:
@@ -83,26 +94,27 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         wake = asyncio.Event()
         pending = self._notices[wake] = []
         view.listen(wake.set)
-        try:
-            whole = Change(view.epoch, 0, view.rev, True, dict(view.nodes), dict(view.agents))
-            rev = view.rev
-            yield convert.change_to_wire(whole, view.mesh, limits, [])
-            while True:
-                try:
-                    async with asyncio.timeout(BEAT_S):
-                        await wake.wait()
-                except TimeoutError:
-                    pass  # an empty change is the heartbeat
-                wake.clear()
-                if len(pending) > MAX_NOTICES:
-                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many unread notices")
-                notices, pending[:] = list(pending), []
-                change = view.since(rev)
-                rev = change.rev
-                yield convert.change_to_wire(change, view.mesh, limits, notices)
-        finally:
-            view.unlisten(wake.set)
-            del self._notices[wake]
+        with self._front_ends.front_end(request.url) if request.url else nullcontext():
+            try:
+                whole = Change(view.epoch, 0, view.rev, True, dict(view.nodes), dict(view.agents))
+                rev = view.rev
+                first = convert.change_to_wire(whole, view.mesh, limits, [])
+                first.mesh_tag = self._front_ends.mesh_tag
+                yield first
+                while True:
+                    with suppress(TimeoutError):  # an empty change is the heartbeat
+                        async with asyncio.timeout(BEAT_S):
+                            await wake.wait()
+                    wake.clear()
+                    if len(pending) > MAX_NOTICES:
+                        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many unread notices")
+                    notices, pending[:] = list(pending), []
+                    change = view.since(rev)
+                    rev = change.rev
+                    yield convert.change_to_wire(change, view.mesh, limits, notices)
+            finally:
+                view.unlisten(wake.set)
+                del self._notices[wake]
 
     async def Attach(
         self, request: console_pb2.AttachRequest, context: Any

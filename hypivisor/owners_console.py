@@ -31,9 +31,9 @@ class OwnersConsole(console_pb2_grpc.ConsoleServicer):
     async def Watch(
         self, request: console_pb2.WatchRequest, context: Any
     ) -> AsyncIterator[console_pb2.MeshChange]:
-        """The roster, and notices about agents of other machines: the node knows of its own."""
+        """The roster, and notices about agents of other machines: the node knows of its own. No front end."""
         link = await self._link(context)
-        async for change in _while_linked(link, self._console.Watch(request, context)):
+        async for change in _while_linked(link, self._console.Watch(console_pb2.WatchRequest(), context)):
             notices = [notice for notice in change.notices if self._concerns(notice, link.node)]
             del change.notices[:]
             change.notices.extend(notices)

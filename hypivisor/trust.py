@@ -40,9 +40,9 @@ Handler = Callable[[Json, Caller], Awaitable[Any]]
 class Trust:
     """The gate of one mesh."""
 
-    # For front ends alone: they say where they are and prove their viewers. Not part of the contract.
+    # For front ends alone: they prove their viewers with these. Not part of the contract.
     INTERNAL: ClassVar[frozenset[str]] = frozenset(
-        {"auth.login", "auth.session", "auth.bearer", "auth.keep", "auth.logout", "front_end.serves"}
+        {"auth.login", "auth.session", "auth.bearer", "auth.keep", "auth.logout"}
     )
 
     def __init__(
@@ -55,7 +55,7 @@ class Trust:
         mesh_tag: str,
     ) -> None:
         self.mesh_tag = mesh_tag  # names cookies: cookies ignore ports, so meshes on one host must differ
-        self.front_end: str | None = None  # the address at which browsers find Pi-DE, of the newest one
+        self._front_ends: list[str] = []  # where browsers find them, newest last
         self._store = store
         self._tokens = tokens
         self._sessions = sessions
@@ -144,7 +144,7 @@ class Trust:
         return made.token
 
     def _login_url(self, code: str) -> str:
-        return f"{self.front_end}/#login={code}"
+        return f"{self._front_ends[-1]}/#login={code}"
 
     async def owner_login(self) -> str:
         """A login link for the owner, who is an admin."""
@@ -214,7 +214,7 @@ class Trust:
         role = params.get("role") or ADMIN
         if role == ADMIN and caller.role != ADMIN:
             raise NotForThisRole("only an admin makes a login link for an admin")
-        if self.front_end is None:
+        if not self._front_ends:
             raise NothingThere("no Pi-DE runs for this mesh", hint="start one: `hyperpi pide run`")
         code = await self._thread.call(self._sessions.create_code, role, name=params.get("name"))
         await self.record(caller, "login.create", "done", {"role": role})
@@ -265,8 +265,17 @@ class Trust:
 
     # --- front ends ------------------------------------------------------------------------------------
 
+    @contextmanager
+    def front_end(self, url: str) -> Iterator[None]:
+        """While a front end is there, login links lead to it, unless a newer one has come."""
+        self._front_ends.append(url)
+        try:
+            yield
+        finally:
+            self._front_ends.remove(url)
+
     async def internal(self, method: str, params: Json) -> Json:
-        """What a front end asks for itself. Raises Unauthenticated, TooManyAttempts."""
+        """Check a viewer's credential for a front end. Raises Unauthenticated, TooManyAttempts."""
         match method:
             case "auth.login":
                 return await self._login(params)
@@ -281,9 +290,6 @@ class Trust:
             case "auth.keep":
                 holds = self._sessions.keep if params["session"] else self._tokens.holds
                 return {"holds": await self._thread.call(holds, params["credential"])}
-            case "front_end.serves":
-                self.front_end = params.get("url") or self.front_end
-                return {"mesh_tag": self.mesh_tag}
             case "auth.logout":
                 ended = await self._thread.call(self._sessions.logout, params["cookie"])
                 if ended is not None:

@@ -7,7 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -269,23 +269,28 @@ class _Server(uvicorn.Server):
         yield
 
 
-@asynccontextmanager
-async def running(config: PideConfig, client: ConsoleClient) -> AsyncIterator[Pide]:
-    """Serve Pi-DE as long as the block lasts. Raises Conflict when the port is taken."""
+def listen(config: PideConfig) -> tuple[PideConfig, socket.socket]:
+    """Take the port, and say which it is. Raises Conflict when it is taken."""
     listening = _listen(config.host, config.port)
-    port = listening.getsockname()[1]
-    pide = Pide(
-        client,
-        site(
-            config.host,
-            port,
-            tls=config.certificate is not None,
-            mesh_tag=config.mesh_tag,
-            names=config.names,
-            public_url=config.public_url,
-        ),
-        port,
+    return replace(config, port=listening.getsockname()[1]), listening
+
+
+def site_of(config: PideConfig) -> Site:
+    """The names of a Pi-DE whose port is known."""
+    return site(
+        config.host,
+        config.port,
+        tls=config.certificate is not None,
+        mesh_tag=config.mesh_tag,
+        names=config.names,
+        public_url=config.public_url,
     )
+
+
+@asynccontextmanager
+async def running(config: PideConfig, listening: socket.socket, client: ConsoleClient) -> AsyncIterator[Pide]:
+    """Serve Pi-DE on what `listen` gave as long as the block lasts."""
+    pide = Pide(client, site_of(config), config.port)
     certificate, key = config.certificate or (None, None)
     server = _Server(
         uvicorn.Config(

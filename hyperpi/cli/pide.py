@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import click
 
@@ -11,10 +12,7 @@ from hyperpi.cli.options import environment, examples
 from hyperpi.cli.processes import home_option, run_until_signal, set_up_logging
 from hyperpi.cli.up import LOOPBACK, pide_options
 from hyperpi.config import Environment
-from hyperpi.errors import BadRequest, HyperPiError, NothingThere, RefusedByPolicy
-
-if TYPE_CHECKING:
-    from hyperpi.console_client import ConsoleClient
+from hyperpi.errors import BadRequest, NothingThere, RefusedByPolicy
 
 CONNECT_S = 10.0
 
@@ -56,36 +54,20 @@ async def _serve(known: Environment, target: str, flags: dict[str, Any], stop: a
     from hyperpi.console_client import ConsoleClient, local_channel
     from pide import app
 
-    client = ConsoleClient(local_channel(target))
+    config, listening = app.listen(app.PideConfig(flags["host"], flags["port"], flags["public_url"]))
+    client = ConsoleClient(local_channel(target), app.site_of(config).url)
     following = asyncio.create_task(client.run(), name="console-client")
     try:
         try:
             await asyncio.wait_for(client.connected.wait(), CONNECT_S)
         except TimeoutError:
             raise NothingThere(f"no hypivisor answers at {target}", hint="hyperpi hypivisor run") from None
-        tag = await client.serves()
-        config = app.PideConfig(flags["host"], flags["port"], flags["public_url"], mesh_tag=tag)
-        async with app.running(config, client) as pide:
-            telling = asyncio.create_task(_tell_where(client, pide.site.url), name="tell-where")
-            try:
-                click.echo(f"Pi-DE at {pide.site.url}; log in with `hyperpi login`")
-                await stop.wait()
-            finally:
-                await _cancel(telling)
+        config = replace(config, mesh_tag=client.mesh_tag)
+        async with app.running(config, listening, client) as pide:
+            click.echo(f"Pi-DE at {pide.site.url}; log in with `hyperpi login`")
+            await stop.wait()
     finally:
-        await _cancel(following)
-
-
-async def _tell_where(client: "ConsoleClient", url: str) -> None:
-    """Every hypivisor that we find, the restarted one too, hands out login links to us."""
-    while True:
-        await client.connected.wait()
-        with contextlib.suppress(HyperPiError):  # it has gone again
-            await client.serves(url)
-        await client.disconnected.wait()
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+        listening.close()
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following

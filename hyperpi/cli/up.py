@@ -144,7 +144,7 @@ async def pide_of(hypivisor: "Hypivisor", options: UpOptions) -> AsyncIterator["
     if options.host not in LOOPBACK:
         issued = hypivisor.gate.ca.issue_web(["localhost", "127.0.0.1", *names], time.time())
         certificate = (issued.certificate_path, issued.key_path)
-    config = pide_app.PideConfig(
+    wished = pide_app.PideConfig(
         host=options.host,
         port=options.port,
         public_url=options.public_url,
@@ -152,9 +152,10 @@ async def pide_of(hypivisor: "Hypivisor", options: UpOptions) -> AsyncIterator["
         names=names,
         certificate=certificate,
     )
-    async with pide_app.running(config, hypivisor.client) as pide:
-        hypivisor.gate.trust.front_end = pide.site.url
-        yield pide
+    config, listening = pide_app.listen(wished)
+    async with pide_app.running(config, listening, hypivisor.client) as pide:
+        with hypivisor.gate.trust.front_end(pide.site.url):
+            yield pide
 
 
 async def _join_local_node(hypivisor: "Hypivisor", name: str | None) -> None:

@@ -50,10 +50,9 @@ def change_to_wire(
     change: Change, mesh: str, limits_json: bytes, notices: list[mesh_pb2.Notice]
 ) -> console_pb2.MeshChange:
     """Roster changes and notices for a front end."""
-    return console_pb2.MeshChange(
+    wire = console_pb2.MeshChange(
         mesh=mesh,
         epoch=change.epoch,
-        **{"from": change.start},  # a keyword of Python, a field of the wire
         rev=change.rev,
         whole=change.whole,
         nodes=[console_pb2.Item(id=item, json=json) for item, json in change.nodes.items()],
@@ -62,6 +61,8 @@ def change_to_wire(
         limits_json=limits_json if change.whole else b"",
         notices=notices,
     )
+    setattr(wire, "from", change.start)  # a keyword of Python, a field of the wire
+    return wire
 
 
 def change_from_wire(change: console_pb2.MeshChange) -> Change:

@@ -149,6 +149,13 @@ class SmallMethods:
         return json.dumps({"method": method, "params": params, "by": caller.name}).encode()
 
 
+class NoPages:
+    mesh_tag = "tag"
+
+    def front_end(self, url: str) -> contextlib.AbstractContextManager[None]:
+        raise AssertionError("nobody looks here")
+
+
 class NoMemory:
     def roster_changed(self, node: NodeId) -> None:
         pass
@@ -173,7 +180,7 @@ class Mesh:
             home=lambda: DEN,
             notice=lambda _: None,
         )
-        self.console = ConsoleService(self.service, SmallMethods(self.service))
+        self.console = ConsoleService(self.service, SmallMethods(self.service), NoPages())
         self._server = grpc.aio.server()
         console_pb2_grpc.add_ConsoleServicer_to_server(self.console, self._server)
         self._server.add_insecure_port(f"unix:{self.path}")

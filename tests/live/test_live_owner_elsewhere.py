@@ -163,7 +163,7 @@ async def test_a_machine_that_says_it_is_an_admin_is_not(console: console_pb2_gr
     assert "not for the role operator" in (await called(console, method)).error.message
 
 
-@pytest.mark.parametrize("method", ["auth.bearer", "auth.session", "auth.login", "front_end.serves"])
+@pytest.mark.parametrize("method", ["auth.bearer", "auth.session", "auth.login", "auth.keep"])
 async def test_a_machine_cannot_check_credentials_as_a_front_end_does(
     console: console_pb2_grpc.ConsoleStub, method: str
 ):

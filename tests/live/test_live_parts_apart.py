@@ -70,6 +70,8 @@ async def test_a_login_link_leads_to_the_pide_that_runs_apart_whatever_the_mesh_
             answer = await log_in(url)
             assert answer.status == 200, answer.body
             assert answer.header("set-cookie").startswith("hyperpi-")
+        gone = until(lambda: (d := apart.run("login")).returncode != 0 and d, "the end of that Pi-DE")
+        assert "no Pi-DE runs" in gone.stderr
 
 
 async def test_a_restarted_hypivisor_hands_out_links_to_the_pide_that_went_on(apart: System):

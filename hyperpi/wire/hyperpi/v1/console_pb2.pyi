@@ -8,11 +8,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class WatchRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("url",)
+    URL_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    def __init__(self, url: _Optional[str] = ...) -> None: ...
 
 class MeshChange(_message.Message):
-    __slots__ = ("mesh", "epoch", "rev", "whole", "nodes", "agents", "gone", "limits_json", "notices")
+    __slots__ = ("mesh", "epoch", "rev", "whole", "nodes", "agents", "gone", "limits_json", "notices", "mesh_tag")
     MESH_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +25,7 @@ class MeshChange(_message.Message):
     GONE_FIELD_NUMBER: _ClassVar[int]
     LIMITS_JSON_FIELD_NUMBER: _ClassVar[int]
     NOTICES_FIELD_NUMBER: _ClassVar[int]
+    MESH_TAG_FIELD_NUMBER: _ClassVar[int]
     mesh: str
     epoch: str
     rev: int
@@ -32,7 +35,8 @@ class MeshChange(_message.Message):
     gone: _containers.RepeatedScalarFieldContainer[str]
     limits_json: bytes
     notices: _containers.RepeatedCompositeFieldContainer[_mesh_pb2.Notice]
-    def __init__(self, mesh: _Optional[str] = ..., epoch: _Optional[str] = ..., rev: _Optional[int] = ..., whole: _Optional[bool] = ..., nodes: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., agents: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., gone: _Optional[_Iterable[str]] = ..., limits_json: _Optional[bytes] = ..., notices: _Optional[_Iterable[_Union[_mesh_pb2.Notice, _Mapping]]] = ..., **kwargs) -> None: ...
+    mesh_tag: str
+    def __init__(self, mesh: _Optional[str] = ..., epoch: _Optional[str] = ..., rev: _Optional[int] = ..., whole: _Optional[bool] = ..., nodes: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., agents: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., gone: _Optional[_Iterable[str]] = ..., limits_json: _Optional[bytes] = ..., notices: _Optional[_Iterable[_Union[_mesh_pb2.Notice, _Mapping]]] = ..., mesh_tag: _Optional[str] = ..., **kwargs) -> None: ...
 
 class Item(_message.Message):
     __slots__ = ("id", "json")
