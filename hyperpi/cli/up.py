@@ -213,7 +213,10 @@ async def _greet(hypivisor: "Hypivisor", pide: "Pide", options: UpOptions) -> No
     out("         where FILE holds the output of: hyperpi token create --role node")
     out("\n  every pi you start is listed after: hyperpi pi install\n")
     if options.host not in LOOPBACK:
-        out(f"  browsers know this mesh's certificates after you let them trust {hypivisor.ca_path}\n")
+        shown = tls.fingerprint(hypivisor.gate.ca.certificate_pem).hex(":").upper()
+        out(f"  browsers know this mesh's certificates after you let them trust {hypivisor.ca_path}")
+        out(f"  its SHA-256 fingerprint: {shown}")
+        out("  how to do that on a phone, and tunnels that need none of it: deploy/tunnel/README.md\n")
     if (options.public_url or options.host not in LOOPBACK) and sys.stdout.isatty():
         import segno
 

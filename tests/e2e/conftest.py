@@ -37,7 +37,7 @@ def browser(home: Household) -> Iterator[Pide]:
     """A browser on the den, logged in by the link that `up` printed."""
     if CHROMIUM is None:
         pytest.skip("there is no chromium on this machine")
-    with browser_on(home.den, home) as found:
+    with browser_on(home.den, home.link()) as found:
         yield found
 
 

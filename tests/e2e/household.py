@@ -47,7 +47,11 @@ class Household:
     def link(self) -> str:
         """A login link, which opens Pi-DE once: the one that `up` printed, then others."""
         link, self._link = self._link, None
-        return link or str(self.den.did("hyperpi", "login", "--json").json["url"])
+        return link or self.new_link()
+
+    def new_link(self) -> str:
+        """A login link to the newest Pi-DE there is."""
+        return str(self.den.did("hyperpi", "login", "--json").json["url"])
 
     def token(self) -> Json:
         """A token with which one machine may join."""

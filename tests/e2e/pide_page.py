@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hosts import PATIENCE_S, Host
-from household import Household
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -25,12 +24,11 @@ EXPECTED = re.compile(r"WebSocket connection|ERR_CONNECTION_REFUSED|status of 40
 
 
 class Pide:
-    """A browser that has opened the link of `up`."""
+    """A browser that has opened a login link."""
 
-    def __init__(self, context: BrowserContext, home: Household) -> None:
+    def __init__(self, context: BrowserContext, link: str) -> None:
         self._context = context
         self.complaints: list[str] = []
-        link = home.link()
         self.origin = link.partition("#")[0]
         self.page = self._tab(link)
         expect(self.page.locator(".roster-foot")).to_contain_text("admin")
@@ -94,7 +92,7 @@ class Tab:
 
 
 @contextmanager
-def browser_on(host: Host, home: Household) -> Iterator[Pide]:
+def browser_on(host: Host, link: str) -> Iterator[Pide]:
     """A browser on a host, logged in."""
     assert CHROMIUM is not None
     program = host.folder / "bin" / "chromium-there"
@@ -105,5 +103,5 @@ def browser_on(host: Host, home: Household) -> Iterator[Pide]:
         browser = playwright.chromium.launch(executable_path=program, args=ARGS)
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         context.set_default_timeout(PATIENCE_S * 1000)
-        yield Pide(context, home)
+        yield Pide(context, link)
         browser.close()
