@@ -1,11 +1,11 @@
-"""All benchmarks, one table: `python -m bench [--json] [mesh|pxldisk …]`."""
+"""All benchmarks, one table: `python -m bench [--json] [mesh|pxldisk|watch …]`."""
 
 import argparse
 
-from bench import mesh, pxldisk
+from bench import mesh, pxldisk, watch
 from bench.figure import show
 
-ALL = {"mesh": mesh.measure, "pxldisk": pxldisk.measure}
+ALL = {"mesh": mesh.measure, "pxldisk": pxldisk.measure, "watch": watch.measure}
 
 
 def main() -> None:
