@@ -414,3 +414,61 @@ def test_nothing_that_an_agent_says_runs_in_the_page(page: Page) -> None:
     page.keyboard.press("n")
     page.wait_for_timeout(300)
     assert page.evaluate("window.pwned") is None
+
+
+# --- a PXLDisk ------------------------------------------------------------------------------------------
+
+
+def open_disk(page: Page) -> None:
+    page.evaluate("location.hash = '#/n/n1'")
+    page.wait_for_selector("pxl-bank[data-size]")
+    expect(page.locator(".pxl-mode")).to_have_text("live")
+
+
+def test_a_disk_that_was_written_to_while_the_link_was_away_is_whole_when_it_is_back(
+    page: Page, server: str
+) -> None:
+    open_disk(page)
+    newest = page.locator(".pxl-newest button .pxl-row").first
+    before = newest.inner_text()
+    play(server, "away")
+    expect(page.locator(".pxl-mode")).to_have_text("as last seen")
+    play(server, "disk-scroll")
+    expect(newest).to_have_text(before)
+    play(server, "back")
+    expect(page.locator(".pxl-mode")).to_have_text("live", timeout=20_000)
+    expect(newest).not_to_have_text(before)
+    now = newest.inner_text()
+    play(server, "disk-scroll")
+    expect(newest).not_to_have_text(now)
+
+
+def test_every_bank_of_a_disk_can_be_looked_at(page: Page, server: str) -> None:
+    play(server, "disk-grow")
+    open_disk(page)
+    page.get_by_role("button", name="9.png").click()
+    expect(page.get_by_role("button", name="9.png")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".pxl-newest")).to_contain_text("@")
+    fill = page.locator(".pxl-fill").nth(1)
+    before = fill.get_attribute("aria-label")
+    for _ in range(3):  # the first bank may have a row left
+        play(server, "disk-scroll")
+    expect(fill).not_to_have_attribute("aria-label", str(before))
+
+
+def test_the_log_of_a_disk_is_played_back_to_now(page: Page, server: str) -> None:
+    open_disk(page)
+    page.get_by_role("button", name="Replay").click()
+    page.get_by_label("Play the log").click()
+    expect(page.locator(".pxl-mode")).to_have_text("as it was")
+    expect(page.locator("pxl-bank")).not_to_have_attribute("data-flashing", "")
+    expect(page.locator(".pxl-mode")).to_have_text("live", timeout=60_000)
+    expect(page.locator(".pxl-when")).to_contain_text("now")
+
+
+def test_damage_of_a_disk_is_told_with_its_file_and_row(page: Page, server: str) -> None:
+    play(server, "disk-damage")
+    open_disk(page)
+    page.get_by_role("button", name="Verify").click()
+    expect(page.locator(".pxl-problems")).to_contain_text("row 12")
+    expect(page.locator(".pxl-problems")).to_contain_text("hyperpi disk repair")

@@ -142,9 +142,9 @@ export class BankCanvas extends HTMLElement {
       context.strokeRect(gutter + line / 2, top + line / 2, picture.width * scale - line, high - line);
     });
 
-    const fading = this._drawFlashes(context, now, gutter, line, toneOf, colour("--text"));
+    const fading = this._drawFlashes(context, now, gutter, line, toneOf, colour("--pxl-bright"));
     context.globalAlpha = 1;
-    if (view.row !== null) this._drawPointed(context, gutter, line, colour("--text"), colour("--accent"));
+    if (view.row !== null) this._drawPointed(context, gutter, line, colour("--pxl-bright"), colour("--pxl-pointed"));
     return fading;
   }
 

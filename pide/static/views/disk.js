@@ -184,15 +184,17 @@ function readoutView(ui, picture, row, record, actions) {
     }
   };
   return html`<div class="pxl-readout" data-empty=${String(row === null)}>
-    <button class="icon-button" aria-label="The record above" @click=${step(-1)}>${icon("up")}</button>
     <div class="pxl-about">
       ${row === null
-        ? html`<p class="faint">One scanline is one row. Point at one, or choose one with the arrow keys.</p>`
+        ? html`<p class="faint">One scanline is one row. Point at one, tap it, or use the arrow keys.</p>`
         : html`<pxl-lens .view=${{ picture, row }}></pxl-lens>
-            <p><b>${rowTitle(picture, row)}</b>${record ? html` <span class="faint">· ${storedWords(record, ui.now).short}</span>` : nothing}</p>
+            <p class="pxl-title"><b>${rowTitle(picture, row)}</b>${record ? html` <span class="faint">· ${storedWords(record, ui.now).short}</span>` : nothing}</p>
             <p class="pxl-words">${record ? html`${whoLine(record)} ${gistOf(record).words}` : html`<span class="faint">${picture.rows[row].state === "damaged" ? "Its bytes are not what was written." : "Nothing stands here."}</span>`}</p>`}
     </div>
-    <button class="icon-button" aria-label="The record below" @click=${step(1)}>${icon("down")}</button>
+    <div class="pxl-steps">
+      <button class="icon-button" aria-label="The record above" @click=${step(-1)}>${icon("up")}</button>
+      <button class="icon-button" aria-label="The record below" @click=${step(1)}>${icon("down")}</button>
+    </div>
   </div>`;
 }
 
