@@ -65,6 +65,7 @@ class Copies:
         self.reserve_bytes = RESERVE_BYTES
         self.markers: dict[tuple[str, int], Marker] = {}  # replaced whole: others may look at any time
         self.bytes: dict[tuple[str, int], int] = {}
+        self.open: set[tuple[str, int]] = set()  # those that are being written
         for path in sorted(folder.glob(f"*/*/{MARKER}")):
             try:
                 marker = _marker(path.read_bytes())
@@ -74,8 +75,9 @@ class Copies:
             self._show(marker)
 
     def of(self, node: str) -> list[Marker]:
-        """The copies of a node's disks, oldest first."""
-        return [marker for (of, _), marker in sorted(self.markers.items()) if of == node]
+        """The copies of a node's disks, the one that was heard of last at the end."""
+        found = [marker for (of, _), marker in self.markers.items() if of == node]
+        return sorted(found, key=lambda marker: (marker.heard_at, marker.number))
 
     def path(self, marker: Marker) -> Path:
         """The folder of a copy."""
@@ -136,11 +138,12 @@ class Copies:
         allowed = self._policy().max_bytes
         while sum(self.bytes.values()) + wanted > allowed:
             whole = [marker for marker in self.of(node) if marker.whole]
-            if len(whole) < 2:
+            older = [marker for marker in whole[:-1] if (marker.of, marker.number) not in self.open]
+            if not older:
                 used, of = sum(self.bytes.values()), allowed
                 raise NoRoom(f"{used:,} of {of:,} bytes for copies are used there")
-            log.info("an old copy is dropped for room of=%s number=%d", node, whole[0].number)
-            self._delete(whole[0])
+            log.info("an old copy is dropped for room of=%s number=%d", node, older[0].number)
+            self._delete(older[0])
         free = _free_bytes(self._folder)
         if free - wanted < self.reserve_bytes:
             raise NoRoom(f"the file system there has only {free:,} bytes left")
@@ -184,6 +187,7 @@ class OpenCopy:
         self.marker = replace(marker, commit=copy.commit)
         self._copies = copies
         self._copy = copy
+        copies.open.add((marker.of, marker.number))
         self._whole_at = 0  # the commit that makes it whole
         self._marked_at = 0.0
 
@@ -242,6 +246,7 @@ class OpenCopy:
         except HyperPiError as exc:
             log.warning("a marker was not written of=%s reason=%s", self.marker.of, exc)
         finally:
+            self._copies.open.discard((self.marker.of, self.marker.number))
             self._copy.close()
 
 

@@ -168,14 +168,13 @@ class Holding:
 
     def _shape(self, marker: Marker) -> Json:
         head = marker.head
-        newest = self.copies.of(marker.of)[-1].number == marker.number
         return {
             "of": marker.of,
             "name": marker.name,
             "copy": marker.number,
             "disk": marker.disk,
             "whole": marker.whole,
-            "following": newest and marker.of in self._following,
+            "following": (marker.of, marker.number) in self.copies.open,
             "commit": marker.commit,
             "bytes": self.copies.bytes.get((marker.of, marker.number), 0),
             "made_at": rfc3339(marker.made_at),

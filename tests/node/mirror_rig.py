@@ -150,7 +150,7 @@ class Mesh:
             self.machines[machine.id] = machine
             mirrors.use(machine)
             running = asyncio.create_task(mirrors.run())
-            await asyncio.sleep(0)
+            await until(lambda: mirrors.restoring._tasks, "its parts")
             machine.link()
             try:
                 yield machine
@@ -213,10 +213,10 @@ def reads_state(machine: Machine, state: str) -> Callable[[], Any]:
 
 
 def complete(source: Machine, holder: Machine) -> Callable[[], Any]:
-    """Whether the newest copy of a machine's disk has all of it, as the holder knows."""
+    """Whether a copy of a machine's disk has all of it, as the holder knows."""
 
     async def look() -> bool:
         own = [copy for copy in await holder.copies() if copy["of"] == source.id]
-        return bool(own) and own[-1]["whole"] and _same(own[-1], source)
+        return any(copy["whole"] and copy["following"] and _same(copy, source) for copy in own)
 
     return look
