@@ -1,15 +1,13 @@
 """More machines for a live system: homes of their own on this one, with nodes that have joined its mesh."""
 
 import contextlib
-import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from live import COMMAND, PATIENCE_S, Json, System, new_system, until
+from live import PATIENCE_S, Json, System, join, new_system, until
 
 from hyperpi.cli.client import Client, connect_local
 from hyperpi.holder import holder_of
@@ -63,22 +61,11 @@ def as_machine(system: System, name: str) -> Machine:
 
 
 @contextlib.contextmanager
-def joined(system: System, name: str) -> Iterator[Machine]:
-    """A machine that joins the mesh of a system, as long as the block lasts."""
+def joined(system: System) -> Iterator[Machine]:
+    """Another machine of a system's mesh, attic, as long as the block lasts."""
     with new_system() as made:
-        machine = Machine(made.folder, made.up, made.node, made.pids, name)
-        token = system.run("token", "create", "--role", "node", "--json")
-        assert token.returncode == 0, token.stderr
-        file = machine.folder / "token"
-        file.write_text(str(json.loads(token.stdout)["token"]))
-        address = f"127.0.0.1:{system.said('hypivisor')['enrol_port']}"
-        command = [*COMMAND, "node", "join", address, "--token-file", str(file), "--name", name]
-        done = subprocess.run(
-            command, env=machine.environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        machine.pids.add(machine.node_pid())
-        until(lambda: machine.said("node")["linked"], f"the link of {name}")
+        join(made, system)
+        machine = Machine(made.folder, made.up, made.node, made.pids, "attic")
         try:
             yield machine
         finally:
