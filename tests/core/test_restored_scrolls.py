@@ -1,4 +1,4 @@
-"""Scrolls that came back with a copy of a lost disk: handed over unless their sender's node knows their end."""
+"""Scrolls that came back with a copy of a lost disk: handed over unless the sender knows how they ended."""
 
 import asyncio
 from collections.abc import AsyncIterator
