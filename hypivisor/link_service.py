@@ -218,6 +218,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
     ) -> None:
         self.registry = registry
         self.links: dict[NodeId, NodeLink] = {}
+        self.grants = relay.Grants(time.monotonic)
         self.demand: Demand[AgentId, Watcher] = Demand()
         self.banks = BankDemand(self.link, self.link_soon)
         self.methods: Methods | None = None  # set once, before the server starts
@@ -449,7 +450,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             case "receipt":
                 self._receipt(link, frame.receipt)
             case "mirror":
-                relay.pass_on(self.registry, self.links, link, frame.mirror)
+                relay.pass_on(self.registry, self.grants, self.links, link, frame.mirror)
             case "goodbye":
                 link.farewell = frame.goodbye.reason or "stop"
                 link.queue.wake.set()

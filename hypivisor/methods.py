@@ -5,6 +5,7 @@ The role is checked here again, whoever checked it before; what changes the worl
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 from hyperpi import contract, roles, strict_json
 from hyperpi.address import NodeId
 from hyperpi.contract import Json
-from hyperpi.errors import HyperPiError, NodeUnreachable, NotFound, UnknownMethod
+from hyperpi.errors import HyperPiError, NodeUnreachable, NotForThisRole, NotFound, UnknownMethod
 from hyperpi.roles import Caller
 from hypivisor.joins import PendingJoins
 from hypivisor.link_service import LinkService
@@ -79,6 +80,7 @@ class Methods:
             "scroll.list": self._scroll_list,
             "scroll.get": self._scroll_get,
             "mesh.get": self._mesh_get,
+            "disk.restore": self._disk_restore,
             **trust.methods(),
         }
 
@@ -169,6 +171,20 @@ class Methods:
         self._links.cut(node.id, "revoked")
         self._links.registry.forget(node.id)
         return {}
+
+    async def _disk_restore(self, params: Json, caller: Caller) -> Any:
+        """Done by the node. That it may have the copies of another one's disk is said here, by an admin."""
+        wanted = contract.params_of(contract.DiskRestore, params)
+        if wanted.of is not None:
+            if not roles.allows(caller.role, roles.ADMIN):
+                raise NotForThisRole(
+                    "only an admin hands the copy of one machine's disk to another",
+                    hint="`hyperpi disk restore --of …` where the hypivisor runs",
+                )
+            with contextlib.suppress(NotFound):  # revoked: then it is known to the holder of its copies alone
+                params = {**params, "of": self._links.registry.node(wanted.of).id}
+            self._links.grants.allow(params["of"], self._links.registry.node(wanted.node).id)
+        return msgspec.Raw(await self._forward("disk.restore", params, caller))
 
     # --- scrolls -------------------------------------------------------------------------------------
 

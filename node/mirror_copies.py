@@ -79,15 +79,20 @@ class Copies:
         found = [marker for (of, _), marker in self.markers.items() if of == node]
         return sorted(found, key=lambda marker: (marker.heard_at, marker.number))
 
+    def known_as(self, said: str) -> str:
+        """The id of a node that a person named: by its id or its name, the one that was heard of last."""
+        found = [m for m in self.markers.values() if said in (m.of, m.name)]
+        return max(found, key=lambda marker: marker.heard_at).of if found else said
+
     def path(self, marker: Marker) -> Path:
         """The folder of a copy."""
         return self._home(marker.of) / f"{marker.number:04d}"
 
     def choose(self, node: str, number: int, not_disk: bytes) -> Marker | None:
         """The copy to give back: by its number, else the newest whole one, rather not of `not_disk`."""
-        whole = [marker for marker in self.of(node) if marker.whole]
         if number:
             return next((marker for marker in self.of(node) if marker.number == number), None)
+        whole = [marker for marker in self.of(node) if marker.whole]
         others = [marker for marker in whole if marker.disk_id.bytes != not_disk]
         return next(reversed(others or whole), None)
 

@@ -131,7 +131,7 @@ class Holding:
         self._tasks.create_task(self._give(sender, frame), name=f"give-{frame.node}")
 
     async def _give(self, sender: Sender, frame: mesh_pb2.Mirror) -> None:
-        of = frame.want.of or frame.node
+        of = self.copies.known_as(frame.want.of) if frame.want.of else frame.node
         try:
             marker = self.copies.choose(of, frame.want.copy, frame.want.not_disk)
             if marker is None:

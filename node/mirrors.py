@@ -186,7 +186,7 @@ class Mirrors:
         if live and not wanted.force:
             raise refusal(live)
         node, name = await self._find(wanted.source, caller)
-        want = mesh_pb2.MirrorWant(copy=wanted.copy or 0, not_disk=self._disk.id.bytes)
+        want = mesh_pb2.MirrorWant(of=wanted.of or "", copy=wanted.copy or 0, not_disk=self._disk.id.bytes)
         started = await self.restoring.begin(node, name, want=want, force=wanted.force)
         return {"restore": started, **(self.restoring.shape() or {})}
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from hyperpi.cli.disk_reach import a_node, folder, need_for_ourselves
-from hyperpi.cli.options import Verb, json_option
+from hyperpi.cli.local import local_node
+from hyperpi.cli.options import Verb, connected, home, json_option
 from hyperpi.cli.output import note, print_json
 from hyperpi.cli.wires import ConnectionLost
 from hyperpi.cli.words import Json, ago, duration, one_line, size
-from hyperpi.errors import HyperPiError, NodeUnreachable, NothingThere
+from hyperpi.errors import HyperPiError, NodeUnreachable, NotFound, NothingThere
 
 LOOK_S = 0.2  # between two looks at how far it is
 RESTART_S = 30.0  # for the node to be there again with the restored disk
@@ -59,8 +60,12 @@ def restore(
         return
     asked: Json = {"from": source, "force": force}
     asked |= {key: value for key, value in (("copy", copy), ("of", of)) if value is not None}
-    with a_node(node) as (client, name):
-        begun: Json = client.call("disk.restore", {"node": name, **asked})
+    if of is None:
+        with a_node(node) as (client, name):
+            begun: Json = client.call("disk.restore", {"node": name, **asked})
+    else:
+        with connected() as client:  # the hypivisor: it must let the machine have it
+            begun = client.call("disk.restore", {"node": node or _this_node(), **asked})
     report = _until_settled(node, str(begun.get("restore")))
     if report.get("state") != "done":
         raise HyperPiError(
@@ -71,6 +76,13 @@ def restore(
         print_json(report)
     else:
         _tell(report)
+
+
+def _this_node() -> str:
+    known = local_node(home()).id
+    if known is None:
+        raise NotFound("no node of this machine is known", hint="say which with --node")
+    return known
 
 
 def _from_snapshot(picture: Path, force: bool, as_json: bool) -> None:

@@ -263,13 +263,13 @@ def new_system() -> Iterator[System]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def join(other: System, system: System) -> None:
-    """Make another home a machine of this mesh, called attic, and wait for its link."""
+def join(other: System, system: System, name: str = "attic") -> None:
+    """Make another home a machine of this mesh, and wait for its link."""
     made = system.run("token", "create", "--role", "node", "--json")
     (other.folder / "token").write_text(json.loads(made.stdout)["token"])
     where = f"127.0.0.1:{system.said('hypivisor')['enrol_port']}"
     token = ("--token-file", str(other.folder / "token"))
-    joined = other.run("node", "join", where, *token, "--name", "attic", "--no-mdns")
+    joined = other.run("node", "join", where, *token, "--name", name, "--no-mdns")
     assert joined.returncode == 0, joined.stderr
     other.pids.add(other.node_pid())
     until(lambda: other.said("node")["linked"], "the link of the other machine")

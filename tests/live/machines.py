@@ -61,11 +61,11 @@ def as_machine(system: System, name: str) -> Machine:
 
 
 @contextlib.contextmanager
-def joined(system: System) -> Iterator[Machine]:
-    """Another machine of a system's mesh, attic, as long as the block lasts."""
+def joined(system: System, name: str = "attic") -> Iterator[Machine]:
+    """Another machine of a system's mesh, as long as the block lasts."""
     with new_system() as made:
-        join(made, system)
-        machine = Machine(made.folder, made.up, made.node, made.pids, "attic")
+        join(made, system, name)
+        machine = Machine(made.folder, made.up, made.node, made.pids, name)
         try:
             yield machine
         finally:

@@ -187,6 +187,23 @@ def test_a_lost_disk_comes_back_with_one_command(system: System, den: Machine, a
     caught_up(den, attic)
 
 
+def test_a_machine_that_is_lost_with_its_disk_is_followed_by_another(
+    system: System, den: Machine, attic: Machine
+):
+    mirror(den, "attic")
+    write(den, 5)
+    caught_up(den, attic)
+    lost = rows_of(disk_of(den))
+    with joined(system, "heir") as heir:
+        refused = heir.run("disk", "restore", "--from", "attic", "--of", "den")
+        assert refused.returncode == 1
+        assert "admin" in refused.stderr
+        done = system.run(*["disk", "restore", "--from", "attic", "--of", "den", "--node", "heir", "--json"])
+        assert done.returncode == 0, done.stderr
+        assert rows_of(disk_of(heir)) == lost
+        heir.stop_node()
+
+
 def test_a_refusal_says_what_to_do(system: System, den: Machine, attic: Machine):
     done = den.run("disk", "restore", "--from", "attic")
     assert done.returncode == 1
