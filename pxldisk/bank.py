@@ -39,6 +39,14 @@ def bank_numbers(folder: Path) -> list[int]:
     ]
 
 
+def is_disk(folder: Path) -> bool:
+    """Whether a folder holds anything of a disk: a bank, a log, a snapshot."""
+    if bank_path(folder, superblock.FIRST_BANK).exists() or bank_numbers(folder):
+        return True
+    snapshots = (path for path in folder.glob("*-*.png") if path.stem.replace("-", "").isdigit())
+    return any((folder / "log").glob("*.pxj")) or any((folder / "log").glob("*-*.png")) or any(snapshots)
+
+
 def _number_in(path: Path) -> int | None:
     name = path.stem
     if not (name.isascii() and name.isdigit() and len(name) <= 5) or name.startswith("0"):

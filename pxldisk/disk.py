@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import bank, history, restoration, segment, snapshot, superblock, verification
-from .errors import DiskClosed, LiveRows, NoSpace, PxlDiskError, ZoneFull
+from .errors import DiskClosed, ForeignPicture, LiveRows, NoSpace, PxlDiskError, WrongShape, ZoneFull
 from .history import Moment, Step
 from .memory import Memory
 from .plan import Applied, Image, Plan
@@ -170,7 +170,10 @@ class Disk:
         Raises LiveRows if that would overwrite live records and `force` is not given; WrongShape,
         ForeignPicture or Corrupt if the picture does not fit; and what `commit` raises.
         """
-        loaded = await asyncio.to_thread(bank.load, picture)
+        try:
+            loaded = await asyncio.to_thread(bank.load, picture)
+        except ForeignPicture as error:
+            raise WrongShape(self.folder, f"{picture} is no snapshot: {error.why}") from None
         async with self._quiet():
             self._check_open()
             images, lost = restoration.images(self._memory, loaded, picture)

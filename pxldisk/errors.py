@@ -130,7 +130,7 @@ class Corrupt(PxlDiskError):
     def __init__(self, file: Path, row: int | None, offset: int | None, why: str) -> None:
         where = "" if row is None else f" row {row}"
         at = "" if offset is None else f" at byte {offset}"
-        words = f"{file}:{where}{at}: {why}; `python -m pxldisk repair {file}` may restore it"
+        words = f"{file}{where}{at}: {why}; `python -m pxldisk repair {file}` may restore it"
         super().__init__(words, file=file, row=row, offset=offset)
         self.file: Path = file
         self.why = why
@@ -167,9 +167,9 @@ class LiveRows(PxlDiskError):
 class NotInLog(PxlDiskError):
     """The log does not reach back so far. `earliest`: the first commit that can be shown."""
 
-    def __init__(self, folder: Path, earliest: int | None) -> None:
+    def __init__(self, folder: Path, earliest: int | None, why: str | None = None) -> None:
         known = "there is no log" if earliest is None else f"the log begins at commit {earliest}"
-        super().__init__(f"{folder}: {known}", file=folder)
+        super().__init__(f"{folder}: {known}" + (f"; {why}" if why else ""), file=folder)
         self.earliest = earliest
 
 

@@ -7,6 +7,7 @@ pictures plus the commits up to the moment asked for.
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from . import bank, journal, rows, superblock
@@ -105,8 +106,70 @@ def past_state(log: Path, *, at: float | None = None, commit: int | None = None)
             if not included(one):
                 break
             past.apply(one)
+    if commit is not None and past.commit != commit:
+        raise NotInLog(log.parent, _headers(log)[0].base, f"it ends at commit {past.commit}")
     past.stamp()
     return past
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The commits of a stretch of time, as far as the log is kept: numbers and times (µs) of both ends."""
+
+    commits: int
+    first: int
+    last: int
+    first_us: int
+    last_us: int
+    banks: tuple[int, ...]  # that the disk has at its end
+
+
+def part(folder: Path, *, since: float | None = None, until: float | None = None) -> Part:
+    """How much was done between two times (seconds since 1970). Raises NotInLog if nothing was, Corrupt."""
+    playing = play(folder, since=since, until=until)
+    past, first = next(playing, (None, None))
+    if past is None or first is None:
+        headers = _headers(folder / "log")
+        raise NotInLog(folder, headers[0].base if headers else None, "it has no commit of that time")
+    count, last = 1, first
+    for _, commit in playing:
+        count, last = count + 1, commit
+    return Part(count, first.number, last.number, first.at_us, last.at_us, tuple(sorted(past.pictures)))
+
+
+def play(
+    folder: Path, *, since: float | None = None, until: float | None = None
+) -> Iterator[tuple[Past, Commit]]:
+    """Each commit between two times (seconds since 1970), and the disk after it: the same object each time.
+
+    One segment at a time is in memory. The pictures are not sealed. Raises NotInLog, Corrupt.
+    """
+    log = folder / "log"
+    since_us, until_us = (None if moment is None else int(moment * 1e6) for moment in (since, until))
+    past: Past | None = None
+    for header in _headers_since(log, since_us):
+        segment = _read(journal.segment_path(log, header.number))
+        if past is None:
+            pictures = _bases(log, header.number)
+            if not pictures:
+                continue  # damaged: what happened then can no longer be shown, what came later can
+            past = Past(folder, header.base, header.made_us, pictures, segment.checkpoint.next_seq)
+        elif past.commit != header.base:
+            raise Corrupt(segment.path, None, None, _gap(segment, past.commit))
+        for commit in segment.commits:
+            if until_us is not None and commit.at_us > until_us:
+                return
+            past.apply(commit)
+            if since_us is None or commit.at_us >= since_us:
+                yield past, commit
+
+
+def _headers_since(log: Path, since_us: int | None) -> list[SegmentHeader]:
+    headers = _headers(log)
+    if since_us is None:
+        return headers
+    first = max((at for at, header in enumerate(headers) if header.made_us <= since_us), default=0)
+    return headers[first:]
 
 
 def steps(folder: Path, *, after: int = 0, limit: int | None = None) -> Iterator[Step]:
@@ -148,7 +211,7 @@ def _starting_point(
     if last is None and headers and headers[0].base == commit:
         last = 0
     if last is None:
-        raise NotInLog(log.parent, headers[0].base if headers else None)
+        raise NotInLog(log.parent, headers[0].base if headers else None, _since(headers))
     for first in range(last, -1, -1):
         header = headers[first]
         pictures = _bases(log, header.number)
@@ -162,6 +225,12 @@ def _starting_point(
     )
 
 
+def _since(headers: Sequence[SegmentHeader]) -> str | None:
+    if not headers:
+        return None
+    return "made " + datetime.fromtimestamp(headers[0].made_us / 1e6, UTC).isoformat(timespec="seconds")
+
+
 def _headers(log: Path) -> list[SegmentHeader]:
     return [journal.read_header(journal.segment_path(log, number)) for number in journal.segment_numbers(log)]
 
@@ -169,8 +238,11 @@ def _headers(log: Path) -> list[SegmentHeader]:
 def _check_unbroken(segments: Sequence[Segment]) -> None:
     for former, segment in itertools.pairwise(segments):
         if former.last != segment.header.base:
-            why = f"it begins after commit {segment.header.base}; the one before ends at {former.last}"
-            raise Corrupt(segment.path, None, None, why)
+            raise Corrupt(segment.path, None, None, _gap(segment, former.last))
+
+
+def _gap(segment: Segment, last: int) -> str:
+    return f"it begins after commit {segment.header.base}; the one before ends at {last}"
 
 
 def _bases(log: Path, number: int) -> dict[int, Picture]:

@@ -22,6 +22,7 @@ from typing import Final
 from . import rows, superblock
 from .errors import Corrupt
 from .plan import Image
+from .png import Grid
 from .rows import MAX_NUMBER, MAX_TIME_US
 from .values import RowRef
 
@@ -222,6 +223,10 @@ def parse_header(content: bytes, path: Path) -> SegmentHeader:
         raise Corrupt(path, None, 0, "the segment's header is damaged")
     if base > MAX_NUMBER or made_us > MAX_TIME_US:
         raise Corrupt(path, None, 0, f"the segment's header tells of commit {base} at {made_us} µs")
+    try:
+        Grid(width, height)
+    except ValueError as why:
+        raise Corrupt(path, None, 32, f"the segment's header tells of {why}") from None
     return SegmentHeader(number, base, made_us, width, height, salt, uuid.UUID(bytes=disk_id))
 
 

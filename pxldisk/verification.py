@@ -30,7 +30,7 @@ class Problem:
     def __str__(self) -> str:
         row = "" if self.row is None else f" row {self.row}"
         offset = "" if self.offset is None else f" at byte {self.offset}"
-        return f"{self.file}:{row}{offset}: {self.what} ({self.remedy})"
+        return f"{self.file}{row}{offset}: {self.what} ({self.remedy})"
 
 
 def verify(path: Path) -> list[Problem]:

@@ -6,8 +6,6 @@ needs the disk for itself is refused while the node runs.
 
 import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
@@ -35,7 +33,8 @@ disk = LazyGroup(
             "hyperpi.cli.disk_restore:restore", "Rebuild it from a snapshot, or from another machine"
         ),
         "mirror": Lazy("hyperpi.cli.disk_mirror:mirror", "Keep a copy of it on another machine"),
-        "replay": Lazy("hyperpi.cli.disk:replay", "Past states of the disk"),
+        "replay": Lazy("hyperpi.cli.disk_past:replay", "Past states of the disk, as pictures or a film"),
+        "render": Lazy("hyperpi.cli.disk_past:render", "Draw the rows for people"),
     },
     epilog=examples(
         """hyperpi disk info
@@ -210,43 +209,6 @@ def snapshot(as_json: bool) -> None:
             click.echo(one_line(path))
 
 
-@click.command(
-    cls=Verb,
-    example="""hyperpi disk replay --after 120
-               hyperpi disk replay --at 2026-01-31T12:00:00Z --out /tmp/then""",
-)
-@click.option("--at", metavar="TIME", callback=lambda c, p, v: _moment(p, v), help="The disk as it was then.")
-@click.option("--commit", type=click.IntRange(min=0), help="The disk as it was after this commit.")
-@click.option("--after", type=click.IntRange(min=0), default=0, help="List only later commits.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the pictures.")
-@json_option
-def replay(at: float | None, commit: int | None, after: int, out: Path | None, as_json: bool) -> None:
-    """List the commits of the log; with --at, --commit or --out write the pictures of a past state.
-
-    With --json a list of commits, or {commit, at, files}.
-    """
-    from hyperpi.cli import disk_files
-
-    with disk_files.disk_errors(folder()):
-        if at is not None or commit is not None or out is not None:
-            written = disk_files.past(folder(), at, commit, out or Path())
-            listed = None
-        else:
-            written, listed = {}, disk_files.commits(folder(), after)
-    if as_json:
-        print_json(written if listed is None else listed)
-    elif listed is None:
-        click.echo(f"commit {written['commit']} of {written['at']}")
-        for path in written["files"]:
-            click.echo(one_line(path))
-    else:
-        for step in listed:
-            changes = ", ".join(
-                f"{c['bank']}.png {c['row']} {c['state']} {c['kind']}".rstrip() for c in step["changes"]
-            )
-            click.echo(f"commit {step['commit']} {step['at']}: {one_line(changes)}")
-
-
 # --- asking a node --------------------------------------------------------------------------------------
 
 
@@ -293,20 +255,3 @@ def _row(row: Json, now: float) -> list[Cell | str]:
         ago(row.get("at"), now),
         one_line(row.get("owner") or "-"),
     ]
-
-
-def _moment(param: click.Parameter, value: str | None) -> float | None:
-    """Unix seconds, or an RFC 3339 time; UTC where it does not say."""
-    if value is None:
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is not a time: write unix seconds or 2026-01-31T12:00:00Z", param=param
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -5,6 +5,7 @@ what changes the disk needs it for itself.
 """
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,8 +14,10 @@ from pathlib import Path
 from hyperpi.cli.words import Json
 from hyperpi.clock import rfc3339
 from hyperpi.errors import Conflict, HyperPiError, NotFound
-from pxldisk import FIRST_BANK, Disk, Locked, PxlDiskError, history, reader, repair, verify
+from pxldisk import FIRST_BANK, Disk, Locked, PxlDiskError, history, reader, rendering, repair, verify
+from pxldisk.film import write as write_film
 from pxldisk.memory import Memory
+from pxldisk.verbs import progress
 
 
 @contextmanager
@@ -129,6 +132,22 @@ def past(folder: Path, at: float | None, commit: int | None, out: Path) -> Json:
         path.write_bytes(picture)
         written.append(str(path))
     return {"commit": moment.commit, "at": rfc3339(moment.at), "files": written}
+
+
+def film(
+    folder: Path, out: Path, *, since: float | None, until: float | None, fps: float, scale: float | None
+) -> Json:
+    """Write an animated picture of the log: {file, frames, commits, from, to}."""
+    tell = progress(sys.stderr)
+    done = write_film(folder, out, since=since, until=until, fps=fps, scale=scale, tell=tell)
+    part = done.part
+    shown: Json = {"file": str(done.file), "frames": done.frames, "commits": part.commits}
+    return shown | {"from": rfc3339(part.first_us / 1e6), "to": rfc3339(part.last_us / 1e6)}
+
+
+def draw(folder: Path, out: Path, scale: int) -> list[str]:
+    """Draw each bank for people; the files."""
+    return [str(path) for path in rendering.render(reader.look(folder), out, scale)]
 
 
 def _zone(memory: Memory, name: str) -> Json:

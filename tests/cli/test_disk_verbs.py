@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cli_mesh import ControlSocket
 from cli_process import Run
+from PIL import Image
 
 from pxldisk import Disk
 
@@ -98,6 +99,27 @@ def test_the_past_is_listed_and_drawn(folder: Path, run: Run, tmp_path: Path):
     assert past["commit"] == steps[0]["commit"]
     assert [Path(file).parent for file in past["files"]] == [out]
     assert run("disk", "replay", "--at", "1970-01-02T00:00:00Z", "--out", str(out)).code == 1
+
+
+def test_the_log_becomes_a_film_and_the_rows_a_drawing(folder: Path, run: Run, tmp_path: Path):
+    commits = run("disk", "replay", "--json").json
+    for name in ("memory.gif", "memory.png"):
+        done = run("disk", "replay", "--export", str(tmp_path / name), "--json").json
+        assert (done["commits"], done["from"], done["to"]) == (
+            len(commits),
+            commits[0]["at"],
+            commits[-1]["at"],
+        )
+        with Image.open(tmp_path / name) as film:
+            assert getattr(film, "n_frames", 1) == done["frames"]
+    assert run("disk", "replay", "--export", "film.mp4").code == 2
+    assert run("disk", "replay", "--export", "film.gif", "--fps", "0").code == 2
+    late = run("disk", "replay", "--export", str(tmp_path / "none.gif"), "--from", "2199-01-01")
+    assert late.code == 1 and "no commit of that time" in late.err
+    assert run("disk", "render", str(tmp_path / "rows.png"), "--json").json["files"] == [
+        str(tmp_path / "rows.png")
+    ]
+    assert run("disk", "render", "rows.jpg").code == 2
 
 
 def test_a_running_node_is_asked_and_keeps_what_is_its_own(folder: Path, home: Path, run: Run):

@@ -11,7 +11,7 @@ from disk_rig import ROW_PAYLOAD, payloads, small
 from PIL import Image
 
 import pxldisk
-from pxldisk import Disk, RowRef, State, Zone, command, history, reader, repair, verify
+from pxldisk import Disk, RowRef, State, Zone, command, history, reader, rendering, repair, verify
 
 
 class Clock:
@@ -207,7 +207,7 @@ async def made(folder: Path) -> Path:
 
 def test_the_command_shows_a_disk(made: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, _ = run(capsys, "info", made)
-    assert code == 0 and "in: rows 3-7; 1 free, 3 live, 1 consumed, 0 damaged" in out
+    assert code == 0 and "in: rows 3-7; 2 free (3 live, 1 consumed, 1 empty, 0 damaged)" in out
     shown = json.loads(run(capsys, "info", made / "8.png", "--json")[1])
     assert (shown["width"], shown["banks"], [z["name"] for z in shown["zones"]]) == (
         48,
@@ -236,11 +236,16 @@ def test_the_command_shows_a_disk(made: Path, capsys: pytest.CaptureFixture[str]
         "at": "2023-11-14T22:13:20.000Z",
     }
     code, out, err = run(capsys, "read", made, 7)
-    assert code == 3 and "holds another record or none" in err
+    assert code == 3 and "row 7 of 8.png is free" in err
     assert run(capsys, "read", made, 99)[0] == 3
     assert run(capsys, "render", made, tmp_path / "drawn.png")[0] == 0
     with Image.open(tmp_path / "drawn.png") as drawn:
-        assert drawn.size == (54 * 4, 40)
+        assert drawn.width > 54 * 4 and drawn.height > 40
+        colours = {colour for _, colour in drawn.getcolors(100_000) or []}
+        assert set(rendering.COLOURS.values()) <= colours, "the legend shows every state"
+        at = rendering._MARGIN + 1, rendering._MARGIN + rendering._LINE + 3 * 4 + 1
+        assert drawn.getpixel(at) == rendering._BORDER, "a zone begins at row 3"
+        assert drawn.getpixel((at[0] + 8, at[1])) == rendering.COLOURS[State.LIVE]
 
 
 def test_the_command_reads_the_second_row_of_a_record_as_that_record(
