@@ -350,7 +350,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             older.farewell = "superseded"
             older.queue.wake.set()
             older.close()
-            self.banks.node_gone(node)  # the new stream has not been asked for anything yet
+            self._tell_gone(node)  # the new stream has not been asked for anything yet
         link = self.links[node] = NodeLink(node)
         self._dropped.pop(node, None)
         self._linked.set()
@@ -404,15 +404,19 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         if self.links.get(link.node) is not link:
             return  # superseded: the newer stream speaks for the node
         del self.links[link.node]
-        self.banks.node_gone(link.node)
+        self._tell_gone(link.node)
         self._dropped[link.node] = time.monotonic()
-        record = self.registry.nodes.get(link.node)
-        if record is None:
+        if link.node not in self.registry.nodes:
             return  # revoked meanwhile
         self.registry.unlink(link.node, "left" if link.farewell == "leave" else "disconnected", time.time())
         log.info("node unlinked node=%s reason=%s", link.node, link.farewell or "dropped")
+
+    def _tell_gone(self, node: NodeId) -> None:
+        """Whoever watches something of a node must ask for it again: its stream has ended."""
+        self.banks.node_gone(node)
+        record = self.registry.nodes.get(node)
         for agent in self.demand.watched():
-            if agent in record.agents:
+            if record is not None and agent in record.agents:
                 for watcher in self.demand.of(agent):
                     watcher.node_gone()
 

@@ -10,10 +10,12 @@ from hyperpi.errors import NodeUnreachable, NotFound
 from hyperpi.event import Cursor, Reset
 from hyperpi.mesh_view import MeshView
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
+from hypivisor.bank_demand import Bank
 from hypivisor.link_service import LinkService, NodeLink
 from hypivisor.registry import Registry
 
 DEN, LEAD = NodeId("n-den"), AgentId("a-lead")
+REPORT = b'{"id":"a-lead","name":"lead","state":"idle","detail":null}'
 MESH = "abcdefghijklmnop"
 
 
@@ -264,3 +266,22 @@ async def test_a_call_that_is_cut_at_any_moment_of_its_end_leaves_no_node_that_s
 
     assert service.links == {}
     assert service.registry.nodes[DEN].state == "disconnected"
+
+
+async def test_who_watches_over_a_stream_that_a_newer_one_replaces_is_told_to_ask_again(service, node):
+    watcher = Watching()
+    await watching(service, node, watcher)
+    bank = asyncio.ensure_future(service.banks.watch(Bank(DEN, 8), whole=False))
+    await asyncio.sleep(0)
+    service.links[DEN].replied(mesh_pb2.Reply(call=2, result_json=b"{}"))
+    looking = await bank
+    older = service.links[DEN]
+    hello = mesh_pb2.Hello(protocol=1, boot=2, agents=[mesh_pb2.AgentReport(agent=LEAD, agent_json=REPORT)])
+    call = Call(service)
+    call.frames.put_nowait(mesh_pb2.NodeBatch(frames=[mesh_pb2.NodeFrame(hello=hello)]))
+    async with asyncio.timeout(5):
+        while not (watcher.gone and looking.gone):
+            await asyncio.sleep(0)
+    assert service.links[DEN] is not older
+    call.task.cancel()
+    await asyncio.gather(call.task, return_exceptions=True)
