@@ -18,7 +18,7 @@ from hyperpi.contract import Json
 from hyperpi.errors import BadRequest, CursorCompacted, HyperPiError, Overloaded, Unusable
 from hyperpi.roles import Caller
 from node.bank_feeds import no_such_bank
-from pxldisk import Disk, NotInLog, Problem, PxlDiskError, RowDescription, Step
+from pxldisk import Disk, NotInLog, Problem, PxlDiskError, RowDescription, Step, verify
 
 MAX_PICTURE_BYTES = 2 << 20  # as base64, in JSON, with room to spare below 4 MiB
 MAX_CONTENT_BYTES = 1 << 20  # of rows that are told with their bytes
@@ -167,7 +167,7 @@ class DiskMethods:
     async def _verify(self, _params: Json, _caller: Caller) -> Json:
         """Whoever asks while the files are being read shares the answer."""
         if self._verifying is None or self._verifying.done():
-            self._verifying = asyncio.create_task(self._disk.verify(), name="verify-disk")
+            self._verifying = asyncio.create_task(self._problems(), name="verify-disk")
         with disk_errors():
             problems = await asyncio.shield(self._verifying)
         return {
@@ -175,6 +175,14 @@ class DiskMethods:
             "count": len(problems),
             "at": rfc3339(),
         }
+
+    async def _problems(self) -> list[Problem]:
+        """What is wrong. Looking beside the writer holds nobody up, but may see it at work: what seems wrong
+        is looked at once more between two writes, which wait for it.
+        """
+        if not await asyncio.to_thread(verify, self._disk.folder):
+            return []
+        return await self._disk.verify()
 
     def _problem(self, problem: Problem) -> Json:
         file = problem.file

@@ -15,6 +15,7 @@ from hyperpi.cli.group import Lazy, LazyGroup
 from hyperpi.cli.options import Verb, connected, examples, json_option
 from hyperpi.cli.output import Cell, note, print_fields, print_json, print_table
 from hyperpi.cli.words import Json, ago, one_line, printable, rows_of
+from hyperpi.contract import MAX_ROWS
 from hyperpi.errors import HyperPiError
 
 STATES = {"live": "good", "consumed": "dim", "damaged": "alarm", "free": "dim"}
@@ -218,10 +219,16 @@ def _rows_of_node(client: Client, node: str, bank: int | None, first: int, last:
         numbers = [row["bank"] for row in rows_of(client.call("disk.list", {"node": node}), "banks")]
     found: list[Json] = []
     for number in numbers:
-        asked: Json = {"node": node, "bank": number, "from": first}
-        if last is not None:
-            asked["to"] = last
-        found += rows_of(client.call("disk.rows", asked), "rows")
+        start = first
+        while True:  # a node tells a bounded number of rows at once
+            asked: Json = {"node": node, "bank": number, "from": start}
+            if last is not None:
+                asked["to"] = last
+            told = rows_of(client.call("disk.rows", asked), "rows")
+            found += told
+            if len(told) < MAX_ROWS:
+                break
+            start = int(told[-1]["row"]) + 1
     return found
 
 

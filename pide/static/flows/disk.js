@@ -14,6 +14,7 @@ import "../views/bank_canvas.js";
 /** @typedef {{commit: number, at: string, picture: Picture}} Moment */
 
 const ROWS_AT_ONCE = 48; // more than these, and the whole picture is shorter
+const WHOLE_EVERY_MS = 400; // a disk that is written to without pause must not fill the way to a phone
 const AGAIN_MS = 3_000;
 const HISTORY_LIMIT = 300;
 const HISTORY_EVERY_MS = 2_000;
@@ -100,6 +101,7 @@ export function diskFlow(page, shownNode) {
           await readWhole(bank);
           const left = [...diskOf(bank.node).told.keys()].filter((row) => only.includes(row));
           page.dispatch({ type: "disk.settled", ...bank, rows: left }); // the picture is newer than what was told
+          await new Promise((done) => window.setTimeout(done, WHOLE_EVERY_MS));
         } else {
           const { rows } = await page.request("disk.rows", { ...bank, only, content: true });
           page.dispatch({ type: "disk.rows", ...bank, rows: rows.map(rowFrom) });
