@@ -79,8 +79,14 @@ class Connection:
         self._send(strict_json.encode({"jsonrpc": "2.0", "method": method, "params": params}))
 
     async def call(self, method: str, params: Params, timeout_s: float) -> Any:
-        """Ask the peer; the decoded result. Raises its error; NodeUnreachable on silence or a lost peer."""
-        return msgspec.json.decode((await self.call_raw(method, params, timeout_s))[0])
+        """Ask the peer; the decoded result. Raises its error; NodeUnreachable on silence or a lost peer;
+        BadMessage when its answer is no JSON that we take.
+        """
+        raw, _ = await self.call_raw(method, params, timeout_s)
+        try:
+            return msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise BadMessage(f"the answer to {method} cannot be read: {exc}") from None
 
     async def call_raw(
         self, method: str, params: Params, timeout_s: float, at_answer: Callable[[], Any] = lambda: None

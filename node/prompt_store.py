@@ -18,7 +18,8 @@ from node.prompts import PromptKey, Sent
 MIGRATIONS = (
     """
     CREATE TABLE prompts (
-        agent TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, params TEXT NOT NULL, receipt TEXT NOT NULL,
+        agent TEXT NOT NULL, id TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
+        params TEXT NOT NULL, receipt TEXT NOT NULL,
         PRIMARY KEY (agent, id)
     ) WITHOUT ROWID
     """,
@@ -39,13 +40,13 @@ class PromptStore:
         """Open or make the file. Raises StoreUnusable."""
         return cls(open_database(path, MIGRATIONS), thread)
 
-    def load(self) -> dict[PromptKey, Sent]:
-        """What is remembered, oldest first."""
-        rows = self._db.execute("SELECT agent, id, at, params, receipt FROM prompts ORDER BY at")
-        return {
-            (AgentId(agent), prompt_id): Sent(AgentId(agent), strict_json.decode(params, Json), at, receipt)
-            for agent, prompt_id, at, params, receipt in rows
-        }
+    def load(self) -> list[Sent]:
+        """What is remembered, in the order in which it came."""
+        rows = self._db.execute("SELECT agent, id, number, at, params, receipt FROM prompts ORDER BY number")
+        return [
+            Sent(AgentId(agent), prompt_id, strict_json.decode(params, Json), at, number, receipt)
+            for agent, prompt_id, number, at, params, receipt in rows
+        ]
 
     def keep(self, key: PromptKey, sent: Sent | None) -> None:
         """Remember the present state of a prompt soon; None: forget it."""
@@ -64,15 +65,17 @@ class PromptStore:
         self._db.close()
 
     async def _write(self, changed: Mapping[PromptKey, Sent | None]) -> None:
-        rows = [_row(key, sent) for key, sent in changed.items() if sent is not None]
+        rows = [_row(sent) for sent in changed.values() if sent is not None]
         gone = [key for key, sent in changed.items() if sent is None]
         await self._thread.call(self._save, rows, gone)
 
     def _save(self, rows: Sequence[tuple[object, ...]], gone: Sequence[PromptKey]) -> None:
         with transaction(self._db) as db:
-            db.executemany("INSERT OR REPLACE INTO prompts VALUES (?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT OR REPLACE INTO prompts VALUES (?, ?, ?, ?, ?, ?)", rows)
             db.executemany("DELETE FROM prompts WHERE agent = ? AND id = ?", gone)
 
 
-def _row(key: PromptKey, sent: Sent) -> tuple[object, ...]:
-    return (*key, sent.at, strict_json.encode(sent.params).decode(), sent.receipt)
+def _row(sent: Sent) -> tuple[object, ...]:
+    # Once it was asked, a node that ends here cannot know whether the agent has it.
+    receipt = "unknown" if sent.asked and sent.receipt == "stored" else sent.receipt
+    return *sent.key, sent.number, sent.at, strict_json.encode(sent.params).decode(), receipt

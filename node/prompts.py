@@ -9,7 +9,8 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Set
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,13 +24,15 @@ from node.agents import Agents, Observer
 log = logging.getLogger(__name__)
 
 ASK_S = 10.0
-REMEMBERED = 10_000  # ids; at one prompt a second, almost three hours
-REMEMBERED_S = 3_600.0  # the contract's promise
-MAX_HELD = 100  # prompts of one agent that cannot be asked now
 STORE_S = 10.0  # for a prompt to be on disk; longer and the disk is full
-WAITING = frozenset({"stored", "unknown"})  # sent, or sent again, when the agent dials
+REMEMBERED = 10_000  # ids; at one prompt a second, almost three hours
+REMEMBERED_S = 3_600.0  # the contract's promise, and what agents keep to
+FORGOTTEN_AT_ONCE = 8  # old ids, for each new one
+MAX_HELD = 100  # prompts that wait for one agent
+MAX_HELD_BYTES = 16 << 20  # of text and pictures, for one agent
 
 PromptKey = tuple[AgentId, str]
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
 @dataclass(slots=True)
@@ -37,22 +40,37 @@ class Sent:
     """A prompt and how far it has come."""
 
     agent: AgentId
+    id: str
     params: Json  # for the agent; empty once it has them, for pictures are large
     at: float  # Unix seconds
+    number: int  # later ones have higher ones, whatever the clock does
     receipt: str = "stored"
+    asked: bool = False  # it may be in the agent already, though nobody has said so
+    acknowledged: bool = False  # somebody was told that it is stored
     refused: HyperPiError | None = None  # why the agent would not take it; then it is forgotten
 
     @property
-    def waits(self) -> bool:
-        """Whether it is to be sent, maybe once more."""
-        return self.receipt in WAITING
+    def key(self) -> PromptKey:
+        """What it is remembered by."""
+        return self.agent, self.id
+
+    @property
+    def size(self) -> int:
+        """Bytes of text and pictures, about."""
+        pictures = self.params.get("images", ())
+        return len(self.params.get("text", "")) + sum(len(str(picture)) for picture in pictures)
+
+    @property
+    def is_old(self) -> bool:
+        """Whether its agent may have forgotten its id, so that sending it again could run it twice."""
+        return time.time() - self.at >= REMEMBERED_S
 
 
 class PromptMemory(Protocol):
     """What outlives the node."""
 
-    def load(self) -> dict[PromptKey, Sent]:
-        """What is remembered, oldest first."""
+    def load(self) -> list[Sent]:
+        """What is remembered, in the order in which it came."""
 
     def keep(self, key: PromptKey, sent: Sent | None) -> None:
         """Remember the present state of a prompt soon; None: forget it."""
@@ -70,30 +88,47 @@ class Prompts(Observer):
         self._agents = agents
         self._notify = notify
         self._memory = memory
-        self._sent: OrderedDict[PromptKey, Sent] = OrderedDict()
-        for key, sent in memory.load().items():
-            self._sent[key] = sent
-            if sent.agent not in agents.roster or (sent.receipt != "stored" and _is_old(sent)):
-                self._forget(key)
-            elif not agents.roster.get(sent.agent).live and sent.receipt in {"stored", "queued"}:
-                sent.receipt = "unknown"
-                memory.keep(key, sent)
-        self._turns: dict[AgentId, asyncio.Lock] = {}  # one prompt of an agent at a time, in their order
-        self._resend: Callable[[Any], object] = lambda work: work.close()
+        self._known: OrderedDict[PromptKey, Sent] = OrderedDict()
+        self._lines: dict[AgentId, list[Sent]] = {}  # what is still to be sent, in its order
+        self._turns: dict[AgentId, asyncio.Lock] = {}  # one prompt of an agent at a time
+        self._spawn: Spawn = asyncio.ensure_future  # until `use`
+        for sent in memory.load():
+            self._recall(sent)
+        self._last = max((sent.number for sent in self._known.values()), default=0)
 
-    def use(self, spawn: Callable[[Any], object]) -> None:
-        """How to start work that nobody waits for."""
-        self._resend = spawn
+    def use(self, spawn: Spawn) -> None:
+        """How to start work that outlives whoever asked for it."""
+        self._spawn = spawn
+
+    def _recall(self, sent: Sent) -> None:
+        self._known[sent.key] = sent
+        if sent.agent not in self._agents.roster or (sent.receipt != "stored" and sent.is_old):
+            self._forget(sent)
+        elif self._agents.roster.get(sent.agent).live:
+            sent.acknowledged = sent.receipt == "stored"
+            if sent.params:
+                self._lines.setdefault(sent.agent, []).append(sent)
+        elif sent.receipt in {"stored", "queued"}:  # it ended while no node ran
+            sent.receipt = "unknown"
+            self._leave_line(sent)
+
+    # --- taking ----------------------------------------------------------------------------------------
 
     async def take(self, agent: AgentId, wanted: contract.Prompt, caller: Caller) -> Json:
         """Pass a prompt on, or hold it for an agent that is starting or away. Raises Conflict, Overloaded."""
-        record = self._agents.roster.get(agent)
         prompt_id = wanted.id or new_id("p")
-        known = self._sent.get((agent, prompt_id))
-        if known is not None:
-            if known.receipt == "stored":  # whoever sent it first may have gone before it was passed on
-                await self._pass_on(agent, {"stored"})
-            return await self._answer(prompt_id, known)
+        sent = self._known.get((agent, prompt_id))
+        if sent is None:
+            sent = self._accepted(agent, prompt_id, wanted, caller)
+        if sent.receipt == "stored":
+            # Whoever asks may go at any moment; then it is handed over all the same, rather than some day.
+            await asyncio.shield(self._spawn(self._pass_on(agent, frozenset({"stored"}))))
+        if sent.refused is not None:
+            raise sent.refused
+        return await self._answer(sent)
+
+    def _accepted(self, agent: AgentId, prompt_id: str, wanted: contract.Prompt, caller: Caller) -> Sent:
+        record = self._agents.roster.get(agent)
         if not record.live:
             raise Conflict(
                 f"{record.name} has ended: {record.detail or 'it was stopped'}", hint="start another agent"
@@ -109,105 +144,143 @@ class Prompts(Observer):
         }
         if wanted.images:
             params["images"] = wanted.images
-        sent = Sent(agent, params, time.time())
-        if not self._agents.is_connected(agent):
-            held = sum(1 for s in self._sent.values() if s.agent == agent and s.receipt == "stored")
-            if held >= MAX_HELD:
-                raise Overloaded(f"{held} prompts wait for {record.name} already")
-        self._remember(prompt_id, sent)
-        await self._pass_on(agent, {"stored"})
-        if sent.refused is not None:
-            raise sent.refused
-        return await self._answer(prompt_id, sent)
+        sent = Sent(agent, prompt_id, params, time.time(), self._last + 1)
+        held = [waiting for waiting in self._lines.get(agent, ()) if waiting.receipt == "stored"]
+        if len(held) >= MAX_HELD or sum(one.size for one in held) + sent.size > MAX_HELD_BYTES:
+            raise Overloaded(f"{len(held)} prompts wait for {record.name} already")
+        self._forget_old_ones()
+        if len(self._known) >= REMEMBERED:
+            raise Overloaded("too many prompts within the hour")
+        self._last = sent.number
+        self._known[sent.key] = sent
+        self._lines.setdefault(agent, []).append(sent)
+        self._memory.keep(sent.key, sent)
+        return sent
 
-    async def _answer(self, prompt_id: str, sent: Sent) -> Json:
+    async def _answer(self, sent: Sent) -> Json:
         """The receipt; `stored` is said of what is on disk only. Raises Overloaded when there is no room."""
-        key = (sent.agent, prompt_id)
         if sent.receipt == "stored":
             try:
                 async with asyncio.timeout(STORE_S):
-                    await self._memory.kept(key)
+                    await self._memory.kept(sent.key)
             except TimeoutError:
-                if sent.receipt == "stored" and self._sent.get(key) is sent:
-                    self._forget(key)
+                if sent.receipt == "stored" and not sent.acknowledged:
+                    self._forget(sent)
                     raise Overloaded(
                         "the prompt cannot be stored until its agent is there", hint="is the disk full?"
                     ) from None
-        return {"id": prompt_id, "receipt": sent.receipt}
+            sent.acknowledged = True
+        return {"id": sent.id, "receipt": sent.receipt}
 
-    async def _pass_on(self, agent: AgentId, receipts: Set[str]) -> None:
-        """Ask the agent to take what has one of these receipts, in the order in which it came here."""
+    # --- passing on ------------------------------------------------------------------------------------
+
+    async def _pass_on(self, agent: AgentId, receipts: frozenset[str]) -> None:
+        """Ask the agent to take what has one of these receipts, in its order. Never raises an Exception."""
         async with self._turns.setdefault(agent, asyncio.Lock()):
-            for (whose, prompt_id), sent in list(self._sent.items()):
-                wanted = sent.receipt in receipts and (sent.receipt == "stored" or not _is_old(sent))
-                if whose == agent and wanted and self._agents.is_connected(agent):
-                    await self._ask(prompt_id, sent)
+            for sent in list(self._lines.get(agent, ())):
+                if not self._agents.is_connected(agent):
+                    return
+                if sent.receipt == "unknown" and sent.is_old:
+                    self._leave_line(sent)
+                elif sent.receipt in receipts:
+                    await self._ask(sent)
 
-    async def _ask(self, prompt_id: str, sent: Sent) -> None:
+    async def _ask(self, sent: Sent) -> None:
+        sent.asked = True
+        self._memory.keep(sent.key, sent)
+        if sent.acknowledged:  # it may have waited for days: after a crash now, it must not be sent again
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STORE_S):
+                    await self._memory.kept(sent.key)
+            if not self._agents.is_connected(sent.agent):
+                sent.asked = False
+                self._memory.keep(sent.key, sent)
+                return
         try:
             answer = await self._agents.connection(sent.agent).call("prompt", sent.params, ASK_S)
         except NodeUnreachable:
-            self._move(prompt_id, sent, "unknown")
-            return
+            self._move(sent, "unknown")
         except HyperPiError as exc:
-            takes_none = isinstance(exc, UnknownMethod)
-            name = self._agents.roster.get(sent.agent).name
-            sent.refused = Conflict(f"{name} takes no prompts") if takes_none else exc
-            self._move(prompt_id, sent, "unknown")
-            self._forget((sent.agent, prompt_id))
-            return
-        receipt = answer.get("receipt") if isinstance(answer, dict) else None
-        self._move(prompt_id, sent, receipt if receipt in {"queued", "delivered"} else "queued")
+            self._refuse(sent, exc)
+        except Exception:  # a boundary: whatever an agent answers, the node goes on for the others
+            log.exception("a prompt was answered with nonsense agent=%s", sent.agent)
+            self._move(sent, "unknown")
+        else:
+            receipt = answer.get("receipt") if isinstance(answer, dict) else None
+            self._move(sent, "delivered" if receipt == "delivered" else "queued")
 
-    def _move(self, prompt_id: str, sent: Sent, receipt: str) -> None:
+    def _refuse(self, sent: Sent, error: HyperPiError) -> None:
+        name = self._agents.roster.get(sent.agent).name
+        takes_none = isinstance(error, UnknownMethod)
+        sent.refused = Conflict(f"{name} takes no prompts") if takes_none else error
+        self._move(sent, "unknown")
+        self._forget(sent)
+
+    def _move(self, sent: Sent, receipt: str) -> None:
         if sent.receipt in {receipt, "delivered"}:
             return
         sent.receipt = receipt
-        if not sent.waits:
-            sent.params = {}
-        self._memory.keep((sent.agent, prompt_id), sent)
-        params = {"agent": sent.agent, "id": prompt_id, "receipt": receipt}
+        if receipt == "unknown":
+            lost = [one for one in self._lines.get(sent.agent, ()) if one.receipt == "unknown"]
+            for one in lost[:-MAX_HELD]:
+                self._leave_line(one)
+        else:
+            self._leave_line(sent)
+        self._memory.keep(sent.key, sent)
+        params = {"agent": sent.agent, "id": sent.id, "receipt": receipt}
         self._notify(f"agent:{sent.agent}", "prompt.changed", params)
 
-    def _remember(self, prompt_id: str, sent: Sent) -> None:
-        while len(self._sent) >= REMEMBERED:
-            if not _is_old(next(iter(self._sent.values()))):
-                raise Overloaded("too many prompts within the hour")
-            self._forget(next(iter(self._sent)))
-        self._sent[sent.agent, prompt_id] = sent
-        self._memory.keep((sent.agent, prompt_id), sent)
+    def _leave_line(self, sent: Sent) -> None:
+        """It will not be sent again."""
+        line = self._lines.get(sent.agent, [])
+        if sent in line:
+            line.remove(sent)
+        if not line:
+            self._lines.pop(sent.agent, None)
+        sent.params = {}
+        self._memory.keep(sent.key, sent)
 
-    def _forget(self, key: PromptKey) -> None:
-        if self._sent.pop(key, None) is not None:
-            self._memory.keep(key, None)
+    # --- forgetting ------------------------------------------------------------------------------------
+
+    def _forget_old_ones(self) -> None:
+        for _ in range(min(FORGOTTEN_AT_ONCE, len(self._known))):
+            oldest = next(iter(self._known.values()))
+            if oldest.receipt == "stored":  # it was promised, however long its agent stays away
+                self._known.move_to_end(oldest.key)
+            elif oldest.is_old:
+                self._forget(oldest)
+            else:
+                return
+
+    def _forget(self, sent: Sent) -> None:
+        if self._known.pop(sent.key, None) is not None:
+            self._leave_line(sent)
+            self._memory.keep(sent.key, None)
 
     # --- observer of agents ----------------------------------------------------------------------------
 
     def prompt_entered(self, agent: AgentId, prompt_id: str) -> None:
         """See node.agents.Observer."""
-        sent = self._sent.get((agent, prompt_id))
+        sent = self._known.get((agent, prompt_id))
         if sent is not None:
-            self._move(prompt_id, sent, "delivered")
+            self._move(sent, "delivered")
 
     def agent_connected(self, agent: AgentId) -> None:
         """See node.agents.Observer: what waited for it, or was lost on the way, is sent in its order."""
-        if any(key[0] == agent and sent.receipt in WAITING for key, sent in self._sent.items()):
-            self._resend(self._pass_on(agent, WAITING))
+        if agent in self._lines:
+            self._spawn(self._pass_on(agent, frozenset({"stored", "unknown"})))
 
     def agent_changed(self, agent: AgentId) -> None:
         """See node.agents.Observer: what an ended agent had not taken will never be."""
         if not self._agents.roster.get(agent).live:
-            for key, sent in self._sent.items():
-                if key[0] == agent and sent.receipt in {"stored", "queued"}:
-                    self._move(key[1], sent, "unknown")
+            for sent in [sent for sent in self._known.values() if sent.agent == agent]:
+                if sent.receipt in {"stored", "queued"}:
+                    self._move(sent, "unknown")
+                if sent.params:
+                    self._leave_line(sent)
 
     def agent_gone(self, agent: AgentId) -> None:
         """See node.agents.Observer."""
         self._turns.pop(agent, None)
-        for key in [key for key in self._sent if key[0] == agent]:
-            self._forget(key)
-
-
-def _is_old(sent: Sent) -> bool:
-    """Whether its agent may have forgotten its id, so that sending it again could run it twice."""
-    return time.time() - sent.at >= REMEMBERED_S
+        for sent in [sent for sent in self._known.values() if sent.agent == agent]:
+            self._forget(sent)

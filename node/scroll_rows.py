@@ -65,6 +65,8 @@ async def _guarded(work: Work, name: str) -> None:
         await work
     except (HyperPiError, PxlDiskError) as exc:
         log.warning("scroll work failed task=%s reason=%s", name, exc)
+    except Exception:  # a boundary: whatever an agent or a peer has sent, the node goes on for the others
+        log.exception("scroll work failed task=%s", name)
 
 
 Tell = Callable[[str, str, Json], None]  # topic, method, params: a notice for whoever follows the topic

@@ -1,14 +1,17 @@
 """Prompts on their way into an agent: in their order, once, and with a receipt that is true."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hyperpi import contract
 from hyperpi.address import AgentId
+from hyperpi.database import DiskThread
 from hyperpi.errors import (
     BadRequest,
     Conflict,
@@ -20,7 +23,8 @@ from hyperpi.errors import (
 )
 from hyperpi.roles import OPERATOR, Caller
 from node.agents import Agents
-from node.prompts import MAX_HELD, REMEMBERED_S, PromptKey, Prompts, Sent
+from node.prompt_store import PromptStore
+from node.prompts import MAX_HELD, MAX_HELD_BYTES, PromptKey, Prompts, Sent
 from node.roster import Roster
 
 ANN = Caller("ann", OPERATOR, "pide")
@@ -55,32 +59,31 @@ class SmallAgent:
         pass
 
 
-class Shelf:
-    """What outlives a node, on a disk that may be full."""
+class Shelf(PromptStore):
+    """What outlives a node, on a real disk that can be said to be full."""
 
-    def __init__(self) -> None:
-        self.written: dict[PromptKey, Sent] = {}
+    def __init__(self, db: sqlite3.Connection, thread: DiskThread) -> None:
+        super().__init__(db, thread)
         self.has_room = asyncio.Event()
         self.has_room.set()
 
-    def load(self) -> dict[PromptKey, Sent]:
-        return {key: replace(sent) for key, sent in self.written.items()}
-
-    def keep(self, key: PromptKey, sent: Sent | None) -> None:
-        if sent is None:
-            self.written.pop(key, None)
-        else:
-            self.written[key] = replace(sent)
-
     async def kept(self, key: PromptKey) -> None:
         await self.has_room.wait()
+        await super().kept(key)
+
+    async def written(self) -> list[Sent]:
+        """What is on disk, once everything is."""
+        marker = (AgentId("a-nobody"), "marker")
+        self.keep(marker, None)
+        await super().kept(marker)
+        return self.load()
 
 
 class Desk:
     """Prompts of one agent, which may come and go."""
 
-    def __init__(self, shelf: Shelf | None = None) -> None:
-        self.shelf = shelf or Shelf()
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
         roster = Roster()
         record = roster.expect(
             instance="i-1", kind="pi", name="lead", cwd="/", project=None, request_id="r-1", now=1.0
@@ -89,12 +92,16 @@ class Desk:
         self.told: list[tuple[str, str]] = []
         self.agents = Agents(roster, NoHistory(), node="n-den", node_name="den")
         self.prompts = Prompts(self.agents, self._told, self.shelf)
-        self.unattended: list[asyncio.Future[Any]] = []
-        self.prompts.use(lambda work: self.unattended.append(asyncio.ensure_future(work)))
+        self.unattended: list[asyncio.Task[None]] = []
+        self.prompts.use(self._spawn)
         self.agents.observers.append(self.prompts)
 
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        self.unattended.append(asyncio.create_task(work))
+        return self.unattended[-1]
+
     def _told(self, topic: str, method: str, params: dict[str, Any]) -> None:
-        assert (topic, method) == (f"agent:{self.id}", "prompt.changed")
+        assert (topic, method) == (f"agent:{params['agent']}", "prompt.changed")
         self.told.append((params["id"], params["receipt"]))
 
     def dial(self, agent: SmallAgent) -> None:
@@ -104,17 +111,38 @@ class Desk:
     def drop(self) -> None:
         del self.agents._connections[self.id]
 
+    def other_agent(self) -> AgentId:
+        """One more, which is away."""
+        return self.agents.roster.expect(
+            instance="i-2", kind="pi", name="site", cwd="/", project=None, request_id="r-2", now=1.0
+        ).id
+
     async def take(self, prompt_id: str, text: str = "hi", **more: Any) -> str:
-        wanted = contract.Prompt(agent=self.id, text=text, id=prompt_id, **more)
-        answer = await self.prompts.take(AgentId(self.id), wanted, ANN)
+        return await self.take_for(AgentId(self.id), prompt_id, text, **more)
+
+    async def take_for(self, agent: AgentId, prompt_id: str, text: str = "hi", **more: Any) -> str:
+        wanted = contract.Prompt(agent=agent, text=text, id=prompt_id, **more)
+        answer = await self.prompts.take(agent, wanted, ANN)
         assert answer["id"] == prompt_id
         return answer["receipt"]
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
+async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
+    thread = DiskThread("prompts-test")
+    made = Shelf.open(tmp_path / "prompts.db", thread)
+    running = asyncio.create_task(made.run())
+    yield made
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    made.close()
+    thread.close()
+
+
+@pytest.fixture
+async def desk(shelf: Shelf) -> AsyncIterator[Desk]:
     """At the end no work that nobody waited for has failed: in a node that would be the end of all of it."""
-    made = Desk()
+    made = Desk(shelf)
     yield made
     await asyncio.gather(*made.unattended)
 
@@ -153,7 +181,7 @@ async def test_prompts_for_an_agent_that_is_away_are_held_and_taken_in_their_ord
     for number in range(5):
         assert await desk.take(f"p-{number}") == "stored"
     desk.dial(agent)
-    await turns(20)
+    await asyncio.gather(*desk.unattended)
     assert agent.taken == [f"p-{number}" for number in range(5)]
 
 
@@ -214,7 +242,7 @@ async def test_a_held_prompt_that_is_refused_harms_nothing_and_is_told(desk, age
     await desk.take("p-1")
     agent.answer = UnknownMethod("there is no method prompt")
     desk.dial(agent)
-    await turns()
+    await asyncio.gather(*desk.unattended)
     assert desk.told == [("p-1", "unknown")]
     agent.answer = BadRequest("not like this")
     with pytest.raises(BadRequest, match="not like this"):
@@ -245,6 +273,64 @@ async def test_only_so_many_are_held(desk):
         await desk.take("p-more")
 
 
+# --- whatever agents answer and callers do ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [{"receipt": []}, {"receipt": {}}, {"receipt": 1e9}, [], None, "queued"])
+async def test_nonsense_in_an_answer_costs_the_node_nothing(desk, agent, answer):
+    agent.answer = answer
+    await desk.take("p-1")
+    desk.dial(agent)
+    await asyncio.gather(*desk.unattended)
+    assert await desk.take("p-1") == "queued"
+
+
+async def test_a_caller_that_goes_leaves_a_prompt_that_is_handed_over_all_the_same(desk, agent):
+    agent.may.clear()
+    desk.dial(agent)
+    first = asyncio.ensure_future(desk.take("p-1"))
+    second = asyncio.ensure_future(desk.take("p-2"))
+    await agent.asked.wait()
+    for taking in (first, second):
+        taking.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    agent.may.set()
+    await asyncio.gather(*desk.unattended)
+    assert agent.taken == ["p-1", "p-2"]
+
+
+async def test_at_most_so_many_wait_behind_one_that_an_agent_does_not_answer(desk, agent):
+    agent.may.clear()
+    desk.dial(agent)
+    taking = [asyncio.ensure_future(desk.take(f"p-{number}")) for number in range(MAX_HELD + 5)]
+    done = await asyncio.gather(*taking[-5:], return_exceptions=True)
+    assert all(isinstance(result, Overloaded) for result in done)
+    agent.may.set()
+    assert set(await asyncio.gather(*taking[:-5])) == {"queued"}
+
+
+async def test_pictures_that_wait_are_bounded_by_their_size(desk):
+    picture = {"mime": "image/png", "data": "A" * (MAX_HELD_BYTES // 4)}
+    for number in range(3):
+        assert await desk.take(f"p-{number}", images=[picture]) == "stored"
+    with pytest.raises(Overloaded):
+        await desk.take("p-3", images=[picture, picture])
+
+
+async def test_what_was_promised_is_never_forgotten_for_something_newer(desk, agent, monkeypatch):
+    monkeypatch.setattr("node.prompts.REMEMBERED", 20)
+    monkeypatch.setattr("node.prompts.REMEMBERED_S", 0.0)
+    assert await desk.take("p-promised") == "stored"
+    desk.prompts._known[desk.id, "p-promised"].at -= 86_400
+    other = desk.other_agent()
+    desk.agents._connections[other] = SmallAgent()
+    for number in range(50):
+        assert await desk.take_for(other, f"p-{number}") == "queued"
+    desk.dial(agent)
+    await asyncio.gather(*desk.unattended)
+    assert "p-promised" in agent.taken
+
+
 # --- across restarts of the node -------------------------------------------------------------------------
 
 
@@ -255,7 +341,7 @@ async def test_stored_is_said_of_a_prompt_once_it_is_on_disk(desk):
     assert not taking.done()
     desk.shelf.has_room.set()
     assert await taking == "stored"
-    assert [sent.params["text"] for sent in desk.shelf.written.values()] == ["hi"]
+    assert [sent.params["text"] for sent in await desk.shelf.written()] == ["hi"]
 
 
 async def test_a_prompt_that_would_have_to_wait_is_refused_while_there_is_no_room(desk, agent, monkeypatch):
@@ -275,6 +361,7 @@ async def test_what_waited_reaches_its_agent_after_a_restart_and_nothing_runs_tw
     desk.drop()
     assert await desk.take("p-2", "and this") == "stored"
 
+    await desk.shelf.written()
     after = Desk(desk.shelf)
     after.dial(agent)
     await asyncio.gather(*after.unattended)
@@ -283,32 +370,61 @@ async def test_what_waited_reaches_its_agent_after_a_restart_and_nothing_runs_tw
     assert agent.taken == ["p-1", "p-2"]
 
 
+async def test_prompts_keep_their_order_over_a_restart_whatever_the_clock_does(desk, agent, monkeypatch):
+    assert await desk.take("p-1") == "stored"
+    monkeypatch.setattr("time.time", lambda now=time.time: now() - 3_600)
+    assert await desk.take("p-2") == "stored"
+    await desk.shelf.written()
+    after = Desk(desk.shelf)
+    after.dial(agent)
+    await asyncio.gather(*after.unattended)
+    assert agent.taken == ["p-1", "p-2"]
+
+
+async def test_a_node_that_ends_while_it_asks_does_not_ask_again_when_the_id_may_be_forgotten(desk, agent):
+    assert await desk.take("p-1") == "stored"
+    agent.may.clear()
+    desk.dial(agent)
+    await agent.asked.wait()
+    [sent] = await desk.shelf.written()
+    assert sent.receipt == "unknown"
+    agent.may.set()
+
+
 async def test_an_agent_that_has_a_prompt_needs_no_copy_of_its_text_kept(desk, agent):
     desk.dial(agent)
     await desk.take("p-1", "a picture, say")
-    assert [sent.params for sent in desk.shelf.written.values()] == [{}]
+    assert [(sent.params, sent.receipt) for sent in await desk.shelf.written()] == [({}, "queued")]
 
 
-async def test_what_was_lost_on_the_way_is_not_sent_again_when_its_id_may_be_forgotten(desk, agent):
+async def test_what_was_lost_on_the_way_is_not_sent_again_when_its_id_may_be_forgotten(
+    desk, agent, monkeypatch
+):
     desk.dial(agent)
     agent.answer = NodeUnreachable("gone")
     assert await desk.take("p-1") == "unknown"
-    for sent in desk.shelf.written.values():
-        sent.at -= REMEMBERED_S + 1
+    await desk.shelf.written()
 
+    monkeypatch.setattr("node.prompts.REMEMBERED_S", 0.0)
     after = Desk(desk.shelf)
     agent.answer = {"receipt": "queued"}
     taken = list(agent.taken)
     after.dial(agent)
     await asyncio.gather(*after.unattended)
     assert agent.taken == taken
-    assert desk.shelf.written == {}
+    assert await desk.shelf.written() == []
 
 
 async def test_a_prompt_for_an_agent_that_ended_with_its_node_is_unknown(desk):
     assert await desk.take("p-1") == "stored"
-    agents = desk.agents
-    agents.exited(desk.id, "the power failed")
-    again = Prompts(agents, desk._told, desk.shelf)
+    desk.agents.observers.clear()
+    desk.agents.exited(desk.id, "the power failed")
+    again = Prompts(desk.agents, desk._told, desk.shelf)
     wanted = contract.Prompt(agent=desk.id, text="hi", id="p-1")
     assert (await again.take(AgentId(desk.id), wanted, ANN))["receipt"] == "unknown"
+
+
+async def test_an_ended_agents_texts_are_not_kept(desk):
+    assert await desk.take("p-1", "a secret plan") == "stored"
+    desk.agents.exited(desk.id, "quit")
+    assert [sent.params for sent in await desk.shelf.written()] == [{}]

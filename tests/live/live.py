@@ -551,6 +551,7 @@ class Agent:
         self.asked: list[str] = []  # other methods that the node has called
         self.notices: list[tuple[str, Json]] = []
         self.entries = [entry(f"e{number}", "user", f"old {number}") for number in range(5)]
+        self.receipt: Any = {"receipt": "queued"}  # its answer to prompts
         self.rpc: Any = None
         self._home = home
         self._deliver: Callable[[Json], Awaitable[Any]] | None = deliver
@@ -641,7 +642,7 @@ class Agent:
             self.entries.append(entry(f"e{len(self.entries)}", "user", params["text"], message))
             told = {"message_id": message, "text": params["text"], "source": params["source"]}
             await self.emit({"type": "user_message", **told, "prompt_id": params["id"]})
-        return {"receipt": "queued"}
+        return self.receipt
 
     async def _take_scroll(self, scroll: Json) -> Any:
         if self._deliver is not None:

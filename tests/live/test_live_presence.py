@@ -1,10 +1,13 @@
 """What becomes of an agent as others see it: killed, gone, out of touch, back, stopped, forgotten."""
 
+import contextlib
 import os
 import signal
+from typing import Any
 
+import msgspec
 import pytest
-from live import Program, Refused, System
+from live import Json, Program, Refused, System
 
 
 async def test_a_killed_agent_is_told_as_ended_at_once(system: System, program: Program):
@@ -158,3 +161,29 @@ async def test_nonsense_on_the_agent_socket_is_answered_and_the_agent_stays(syst
         await agent.say("still here")
         await program.until(lambda: told.of_type("message_end"))
         assert told.text() == "still here"
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b'{"x":1e999}', b"[]", b'"text"', b'{"receipt":[]}', b'{"opcode_type":{}}']
+)
+async def test_an_answer_that_is_nonsense_costs_nobody_but_its_agent(
+    system: System, program: Program, nonsense: bytes
+):
+    """Of all that a node asks an agent: its scrolls and its prompts."""
+
+    async def odd(_scroll: Json) -> Any:
+        return msgspec.Raw(nonsense)
+
+    node = system.node_pid()
+    async with system.agent("odd", deliver=odd) as agent, system.agent("sound") as sound:
+        agent.receipt = msgspec.Raw(nonsense)
+        await program.knows(agent.id)
+        await program.knows(sound.id)
+        await program.call("scroll.send", to="odd", message="say something")
+        with contextlib.suppress(Refused):
+            await program.call("agent.prompt", agent="odd", text="anything")
+        sent = await program.call("scroll.send", to="sound", message="are you there")
+        await program.until(
+            lambda: program.params_of("scroll.changed", scroll_id=sent["scroll_id"], state="answered")
+        )
+    assert system.node_pid() == node
