@@ -1,11 +1,11 @@
-"""All benchmarks, one table: `python -m bench [--json] [mesh|pxldisk|watch …]`."""
+"""All benchmarks, one table: `python -m bench [--json] [mesh|pxldisk|watch|mirror …]`."""
 
 import argparse
 
-from bench import mesh, pxldisk, watch
+from bench import mesh, mirror, pxldisk, watch
 from bench.figure import show
 
-ALL = {"mesh": mesh.measure, "pxldisk": pxldisk.measure, "watch": watch.measure}
+ALL = {"mesh": mesh.measure, "pxldisk": pxldisk.measure, "watch": watch.measure, "mirror": mirror.measure}
 
 
 def main() -> None:

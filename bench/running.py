@@ -19,6 +19,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 
 from hyperpi.errors import UnknownMethod
+from hyperpi.holder import holder_of
 from hyperpi.lines import Lines, dial
 
 START_S = 20.0
@@ -59,19 +60,19 @@ def running() -> Iterator[System]:
         system = System(home, time.perf_counter())
         up = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         try:
-            _wait_until(lambda: (home / "hypivisor/run.json").exists(), "the hypivisor")
-            _wait_until(lambda: (home / "node/run.json").exists(), "the node")
-            _wait_until(lambda: system.said("node")["linked"], "the link")
+            wait_until(lambda: (home / "hypivisor/run.json").exists(), "the hypivisor")
+            wait_until(lambda: (home / "node/run.json").exists(), "the node")
+            wait_until(lambda: system.said("node")["linked"], "the link")
             yield system
         finally:
             up.send_signal(signal.SIGINT)
             up.wait(10)
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 os.kill(system.said("node")["pid"], signal.SIGTERM)
-            _wait_until(lambda: not (home / "node/run.json").exists(), "the end of the node")
+            wait_until(lambda: holder_of(home / "node" / "lock") is None, "the end of the node")
 
 
-def _wait_until(condition: Any, what: str) -> None:
+def wait_until(condition: Any, what: str) -> None:
     deadline = time.monotonic() + START_S
     while not condition():
         if time.monotonic() > deadline:

@@ -35,7 +35,7 @@ from pxldisk import Copy, NoSpace, Piece, Place, PxlDiskError, reader, verify
 
 log = logging.getLogger(__name__)
 
-OFFER_S = 20.0  # the other side looks through its copy first
+OFFER_S = 10.0  # the other side looks through its copy first; below the 15 s that a hypivisor waits for us
 READY = "ready.json"
 RESTORED = "restored.json"
 
