@@ -181,9 +181,13 @@ class Methods:
                     "only an admin hands the copy of one machine's disk to another",
                     hint="`hyperpi disk restore --of …` where the hypivisor runs",
                 )
-            with contextlib.suppress(NotFound):  # revoked: then it is known to the holder of its copies alone
-                params = {**params, "of": self._links.registry.node(wanted.of).id}
-            self._links.grants.allow(params["of"], self._links.registry.node(wanted.node).id)
+            registry = self._links.registry
+            heir = registry.node(wanted.node).id
+            # One that was revoked, maybe for its heir of the same name, only the holder of its copies knows.
+            with contextlib.suppress(NotFound):
+                if (found := registry.node(wanted.of).id) != heir:
+                    params = {**params, "of": found}
+            self._links.grants.allow(params["of"], heir)
         return msgspec.Raw(await self._forward("disk.restore", params, caller))
 
     # --- scrolls -------------------------------------------------------------------------------------

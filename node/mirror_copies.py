@@ -77,22 +77,22 @@ class Copies:
     def of(self, node: str) -> list[Marker]:
         """The copies of a node's disks, the one that was heard of last at the end."""
         found = [marker for (of, _), marker in self.markers.items() if of == node]
-        return sorted(found, key=lambda marker: (marker.heard_at, marker.number))
+        return sorted(found, key=_heard)
 
-    def known_as(self, said: str) -> str:
-        """The id of a node that a person named: by its id or its name, the one that was heard of last."""
-        found = [m for m in self.markers.values() if said in (m.of, m.name)]
-        return max(found, key=lambda marker: marker.heard_at).of if found else said
+    def known_as(self, said: str) -> list[Marker]:
+        """The copies of disks of every node that has, or had, this id or this name; in the order of `of`."""
+        found = [marker for marker in self.markers.values() if said in (marker.of, marker.name)]
+        return sorted(found, key=_heard)
 
     def path(self, marker: Marker) -> Path:
         """The folder of a copy."""
         return self._home(marker.of) / f"{marker.number:04d}"
 
-    def choose(self, node: str, number: int, not_disk: bytes) -> Marker | None:
+    def choose(self, found: Sequence[Marker], number: int, not_disk: bytes) -> Marker | None:
         """The copy to give back: by its number, else the newest whole one, rather not of `not_disk`."""
         if number:
-            return next((marker for marker in self.of(node) if marker.number == number), None)
-        whole = [marker for marker in self.of(node) if marker.whole]
+            return next((marker for marker in reversed(found) if marker.number == number), None)
+        whole = [marker for marker in found if marker.whole]
         others = [marker for marker in whole if marker.disk_id.bytes != not_disk]
         return next(reversed(others or whole), None)
 
@@ -123,14 +123,16 @@ class Copies:
         for marker in self.of(node):
             if not marker.whole:
                 self._delete(marker)
-        number = max((marker.number for marker in self.of(node)), default=0) + 1
-        marker = Marker(node, name, number, str(disk), now)
-        folder = self.path(marker)
-        for made in (self._folder, folder.parent):
+        home = self._home(node)
+        for made in (self._folder, home):
             made.mkdir(exist_ok=True, mode=0o700)
-        if folder.exists():
-            shutil.rmtree(folder)  # what is left of one whose marker was never written
-        opened = OpenCopy(self, marker, Copy(folder))
+        for left in home.iterdir():
+            if not (left / MARKER).exists():  # one whose marker was never written, or is gone already
+                shutil.rmtree(left)
+        # Not by the markers: one that cannot be read now still has its number.
+        number = max((int(path.name) for path in home.iterdir() if path.name.isdigit()), default=0) + 1
+        marker = Marker(node, name, number, str(disk), now)
+        opened = OpenCopy(self, marker, Copy(self.path(marker)))
         try:
             opened.mark()
         except BaseException:
@@ -253,6 +255,10 @@ class OpenCopy:
         finally:
             self._copies.open.discard((self.marker.of, self.marker.number))
             self._copy.close()
+
+
+def _heard(marker: Marker) -> tuple[float, int]:
+    return marker.heard_at, marker.number
 
 
 def newest(folder: Path) -> tuple[int, int]:

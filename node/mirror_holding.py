@@ -131,9 +131,11 @@ class Holding:
         self._tasks.create_task(self._give(sender, frame), name=f"give-{frame.node}")
 
     async def _give(self, sender: Sender, frame: mesh_pb2.Mirror) -> None:
-        of = self.copies.known_as(frame.want.of) if frame.want.of else frame.node
+        of, copies = frame.want.of or frame.node, self.copies
         try:
-            marker = self.copies.choose(of, frame.want.copy, frame.want.not_disk)
+            # A name only where an admin has given it: two machines may have had the same one after another.
+            found = copies.known_as(of) if frame.want.of else copies.of(of)
+            marker = copies.choose(found, frame.want.copy, frame.want.not_disk)
             if marker is None:
                 raise StreamEnded("it holds no such copy")
             log.info("a copy is given back of=%s to=%s number=%d", of, frame.node, marker.number)

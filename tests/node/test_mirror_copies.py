@@ -1,0 +1,77 @@
+"""Copies as folders: which one is given back, and that no name is ever a path."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from node.mirror_copies import Copies, Marker
+from node.mirror_flow import Head
+from node.mirror_policy import MirrorPolicy
+
+OLD, NEW, EMPTY = uuid.UUID(int=1), uuid.UUID(int=2), uuid.UUID(int=3)
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> Copies:
+    return Copies(tmp_path / "mirrors", MirrorPolicy)
+
+
+def held(
+    copies: Copies, of: str, name: str, disk: uuid.UUID, heard_at: float, *, whole: bool = True
+) -> Marker:
+    """A copy that was heard of then."""
+    opened = copies.begin(of, name, disk, heard_at)
+    marker = Marker(
+        of, name, opened.marker.number, str(disk), heard_at, whole, 5, Head(5, 0, 0.0, 1.0), heard_at
+    )
+    opened.marker = marker
+    opened.close()
+    return marker
+
+
+def test_the_newest_whole_copy_of_another_disk_is_chosen(copies: Copies):
+    first = held(copies, "n-1", "den", OLD, 10.0)
+    second = held(copies, "n-1", "den", EMPTY, 20.0)
+    unfinished = held(copies, "n-1", "den", NEW, 30.0, whole=False)
+    found = copies.of("n-1")
+    assert found == [first, second, unfinished]
+    assert copies.choose(found, 0, EMPTY.bytes) == first
+    assert copies.choose(found, 0, b"") == second
+    assert copies.choose(found, 0, NEW.bytes) == second
+    assert copies.choose(found[:1], 0, OLD.bytes) == first, "better than none"
+    assert copies.choose(found, 3, b"") == unfinished, "if somebody wants it"
+    assert copies.choose(found, 4, b"") is None
+    assert copies.choose([], 0, b"") is None
+
+
+def test_an_heir_of_the_same_name_finds_the_copies_of_the_machine_before_it(copies: Copies):
+    lost = held(copies, "n-1", "den", OLD, 10.0)
+    own = held(copies, "n-2", "den", EMPTY, 20.0)
+    held(copies, "n-3", "attic", NEW, 30.0)
+    assert copies.of("n-2") == [own], "without an admin it has its own alone"
+    assert copies.choose(copies.known_as("den"), 0, EMPTY.bytes) == lost
+    assert copies.known_as("n-1") == [lost]
+
+
+@pytest.mark.parametrize("of", ["../../etc", "/etc", "a/b", "", ".", "x" * 5000, "n-\0"])
+def test_no_name_is_part_of_a_path(copies: Copies, tmp_path: Path, of: str):
+    marker = held(copies, of, of, OLD, 1.0)
+    assert copies.path(marker).parent.parent == tmp_path / "mirrors"
+    assert len(copies.path(marker).parent.name) == 24
+    assert Copies(tmp_path / "mirrors", MirrorPolicy).of(of) == [marker], "and it is found again"
+    assert copies.drop(of) == 1
+    assert not copies.path(marker).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"of": "n-1", "disk": "no id"}', b"\xff"])
+def test_a_marker_that_cannot_be_read_is_left_alone(copies: Copies, tmp_path: Path, content: bytes):
+    marker = held(copies, "n-1", "den", OLD, 1.0)
+    path = copies.path(marker) / "mirror.json"
+    path.write_bytes(content)
+    again = Copies(tmp_path / "mirrors", MirrorPolicy)
+    assert again.markers == {}
+    (path.parent.parent / "0009").mkdir()  # begun by a process that died
+    assert held(again, "n-1", "den", NEW, 2.0).number == 2
+    assert path.read_bytes() == content
+    assert not (path.parent.parent / "0009").exists()
