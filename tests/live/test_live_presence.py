@@ -179,10 +179,10 @@ async def test_an_answer_that_is_nonsense_costs_nobody_but_its_agent(
         agent.receipt = msgspec.Raw(nonsense)
         await program.knows(agent.id)
         await program.knows(sound.id)
-        await program.call("scroll.send", to="odd", message="say something")
+        await program.call("scroll.send", to=agent.name, message="say something")
         with contextlib.suppress(Refused):
-            await program.call("agent.prompt", agent="odd", text="anything")
-        sent = await program.call("scroll.send", to="sound", message="are you there")
+            await program.call("agent.prompt", agent=agent.id, text="anything")
+        sent = await program.call("scroll.send", to=sound.name, message="are you there")
         await program.until(
             lambda: program.params_of("scroll.changed", scroll_id=sent["scroll_id"], state="answered")
         )
