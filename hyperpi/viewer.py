@@ -7,7 +7,7 @@ events: a slow viewer costs nobody anything. Pi-DE and the node's local endpoint
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -243,12 +243,14 @@ class Viewer:
 
     async def leave(self) -> None:
         """The connection has ended: nothing is answered, followed or held any more."""
-        await self.rpc.close()  # first of all: what it cancels cannot attach any more
-        self._unlisten()
-        for agent in list(self._attachments):
-            self._drop(agent)
-        while self._banks:
-            self._banks.popitem()[1].release()
+        try:
+            await self.rpc.close()  # first of all: what it cancels cannot attach any more
+        finally:
+            self._unlisten()
+            for agent in list(self._attachments):
+                self._drop(agent)
+            while self._banks:
+                self._banks.popitem()[1].release()
 
     def end(self, code: int, reason: str) -> None:
         """Close the connection as soon as the writer gets to it."""
@@ -358,8 +360,11 @@ async def serve_viewer(viewer: Viewer, read: Callable[[], Awaitable[None]]) -> N
     finally:
         for task in (reading, writing):
             task.cancel()
-        results = await asyncio.gather(reading, writing, return_exceptions=True)
-        await viewer.leave()
+        results: Sequence[object] = ()
+        try:
+            results = await asyncio.gather(reading, writing, return_exceptions=True)
+        finally:  # whoever is told to end while it ends lets go of everything all the same
+            await viewer.leave()
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, ConnectionError | OSError):
                 log.error("a viewer ended badly", exc_info=result)

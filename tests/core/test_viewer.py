@@ -599,3 +599,20 @@ async def test_a_viewer_that_does_not_read_is_told_later_how_each_row_ended(page
 async def test_a_bank_that_is_not_there_is_an_error_and_nothing_is_held(page, backend):
     assert (await page.answer("disk.watch", node="den", bank=12))["code"] == -32004
     assert backend.banks == []
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_viewer_that_is_told_to_end_while_it_ends_holds_nothing(backend, turns):
+    page = Page()
+    page.viewer = Viewer(backend, Caller("ann", OPERATOR, "pide"), page)
+    gone = asyncio.Event()
+    serving = asyncio.create_task(serve_viewer(page.viewer, gone.wait))
+    await page.answer("agent.attach", agent="lead")
+    await page.answer("disk.watch", node="den", bank=8)
+    gone.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    assert backend.banks == []
+    assert backend.agents["lead"].feeds == []
