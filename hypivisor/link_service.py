@@ -18,7 +18,7 @@ import msgspec
 
 from hyperpi import __version__, strict_json, tls
 from hyperpi.address import AgentId, NodeId
-from hyperpi.errors import Conflict, HyperPiError, NodeUnreachable, NotFound
+from hyperpi.errors import Conflict, HyperPiError, NodeUnreachable, NotFound, Overloaded
 from hyperpi.event import Cursor, Reset
 from hyperpi.frames import FrameQueue
 from hyperpi.roles import AGENT, OPERATOR, Caller
@@ -27,7 +27,7 @@ from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
 from hypivisor import relay
 from hypivisor.bank_demand import BankDemand
 from hypivisor.demand import Demand
-from hypivisor.registry import HEARTBEAT_S, Found, Registry
+from hypivisor.registry import DISCONNECTED_S, HEARTBEAT_S, Found, Registry
 from hypivisor.router import route, speaks_for
 
 log = logging.getLogger(__name__)
@@ -192,6 +192,7 @@ class NodeLink:
     def close(self) -> None:
         """The stream has ended: whoever waits for the node is told, and nothing is done for it any more."""
         self.over.set()
+        self.queue.wake.set()
         for task in self._working:
             task.cancel()
         gone = NodeUnreachable("the node's link has ended", hint="it is dialling again")
@@ -299,10 +300,10 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             link.send(unsubscribe=mesh_pb2.Unsubscribe(agent=agent))
 
     def cut(self, node: NodeId, reason: str) -> None:
-        """End a node's stream, saying why."""
+        """End a node's link at this moment; saying why to a node that still reads is a courtesy."""
         if (link := self.links.get(node)) is not None:
             link.farewell = reason
-            link.queue.wake.set()
+            self._closed(link)
 
     # --- the stream ------------------------------------------------------------------------------------
 
@@ -320,17 +321,23 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             await context.abort(code, strict_json.encode({"message": str(exc), "hint": exc.hint}).decode())
             return
         reader = asyncio.ensure_future(self._read(link, frames, batches))
+        writer = asyncio.ensure_future(self._write(link, reader, context))
+        over = asyncio.ensure_future(link.over.wait())
         try:
-            await self._write(link, reader, context)
+            await asyncio.wait({writer, over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({writer}, timeout=GOODBYE_S)
         finally:
-            reader.cancel()
             # Before any await: grpc cancels this call when the machine goes, maybe at this very moment.
             self._closed(link)
+            for task in (reader, writer, over):
+                task.cancel()
             if link.farewell == "leave":
                 await asyncio.shield(self._memory.node_left(node))
-            (ended,) = await asyncio.gather(reader, return_exceptions=True)
-            if isinstance(ended, Exception) and not isinstance(ended, grpc.RpcError):
-                log.error("a node's frames could not be read node=%s", node, exc_info=ended)
+            for ended in await asyncio.gather(reader, writer, return_exceptions=True):
+                if isinstance(ended, Overloaded | TimeoutError):
+                    log.warning("a node does not read node=%s", node)
+                elif isinstance(ended, Exception) and not isinstance(ended, grpc.RpcError):
+                    log.error("a node's stream ended badly node=%s", node, exc_info=ended)
 
     async def _open(self, node: NodeId, first: mesh_pb2.NodeBatch) -> tuple[NodeLink, list[Any]]:
         frames = list(first.frames)
@@ -375,6 +382,8 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         for frame in first:
             self._take(link, frame)
         async for batch in batches:
+            if link.over.is_set():
+                return  # it was cut, and may be unknown by now
             self.registry.heard(link.node, time.time(), time.monotonic())
             for frame in batch.frames:
                 self._take(link, frame)
@@ -385,7 +394,8 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         while not reader.done() and link.farewell is None:
             link.queue.wake.clear()
             if frames := link.queue.take():
-                await context.write(mesh_pb2.HypivisorBatch(frames=frames))
+                async with asyncio.timeout(DISCONNECTED_S):
+                    await context.write(mesh_pb2.HypivisorBatch(frames=frames))
                 continue
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
@@ -506,7 +516,12 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
 
     async def answer_owner(self, node: NodeId, call: mesh_pb2.Call) -> mesh_pb2.Reply:
         """A call of a machine's owner, who is an operator of the mesh and no more, or of an agent there."""
-        node_name = self.registry.nodes[node].name
+        record = self.registry.nodes.get(node)
+        if record is None:
+            return mesh_pb2.Reply(
+                error=convert.error_to_wire(tls.NodeRevoked("this node is not trusted any more"))
+            )
+        node_name = record.name
         name = call.caller.name.removesuffix(f"@{node_name}") or "owner"
         role, source = (AGENT, "agent") if call.caller.role == AGENT else (OPERATOR, "cli")
         caller = Caller(f"{name}@{node_name}", role, source)

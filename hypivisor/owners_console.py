@@ -71,7 +71,8 @@ class OwnersConsole(console_pb2_grpc.ConsoleServicer):
 
     def _concerns(self, notice: mesh_pb2.Notice, node: NodeId) -> bool:
         kind, _, which = notice.topic.partition(":")
-        return kind == "agent" and AgentId(which) not in self._links.registry.nodes[node].agents
+        record = self._links.registry.nodes.get(node)
+        return kind == "agent" and record is not None and AgentId(which) not in record.agents
 
 
 async def _while_linked(link: NodeLink, stream: AsyncIterator[T]) -> AsyncIterator[T]:

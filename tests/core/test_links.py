@@ -106,13 +106,15 @@ class Call:
 
     def __init__(self, service: LinkService) -> None:
         self.frames: asyncio.Queue[mesh_pb2.NodeBatch | None] = asyncio.Queue()
+        self.reads = asyncio.Event()  # whether the node takes what it is sent
+        self.reads.set()
         self.task = asyncio.ensure_future(service.Link(self._batches(), self))
 
     def auth_context(self) -> dict[str, list[bytes]]:
         return {"peer_spiffe_id": [f"spiffe://{MESH}/node/{DEN}".encode()]}
 
     async def write(self, _batch: mesh_pb2.HypivisorBatch) -> None:
-        await asyncio.sleep(0)
+        await self.reads.wait()
 
     async def _batches(self) -> AsyncIterator[mesh_pb2.NodeBatch]:
         while (batch := await self.frames.get()) is not None:
@@ -249,15 +251,20 @@ async def test_an_agent_that_nobody_has_or_whose_node_is_away_cannot_be_watched(
     assert service.demand.watched() == ()
 
 
-@pytest.mark.parametrize("turns", range(8))
-async def test_a_call_that_is_cut_at_any_moment_of_its_end_leaves_no_node_that_seems_online(service, turns):
+async def linked(service: LinkService) -> Call:
+    """A node's stream, welcomed."""
     call = Call(service)
-    call.frames.put_nowait(
-        mesh_pb2.NodeBatch(frames=[mesh_pb2.NodeFrame(hello=mesh_pb2.Hello(protocol=1, boot=2))])
-    )
+    hello = mesh_pb2.NodeFrame(hello=mesh_pb2.Hello(protocol=1, boot=2))
+    call.frames.put_nowait(mesh_pb2.NodeBatch(frames=[hello]))
     async with asyncio.timeout(5):
         while DEN not in service.links:
             await asyncio.sleep(0)
+    return call
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_call_that_is_cut_at_any_moment_of_its_end_leaves_no_node_that_seems_online(service, turns):
+    call = await linked(service)
     call.frames.put_nowait(None)
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -285,3 +292,29 @@ async def test_who_watches_over_a_stream_that_a_newer_one_replaces_is_told_to_as
     assert service.links[DEN] is not older
     call.task.cancel()
     await asyncio.gather(call.task, return_exceptions=True)
+
+
+async def test_a_node_that_is_cut_is_out_at_this_moment_although_it_reads_nothing(service, monkeypatch):
+    monkeypatch.setattr("hypivisor.link_service.GOODBYE_S", 0.01)
+    call = await linked(service)
+    link = service.links[DEN]
+    call.reads.clear()
+    link.send(heartbeat=mesh_pb2.Heartbeat(count=1))
+    await asyncio.sleep(0)
+    service.cut(DEN, "revoked")
+    assert link.over.is_set() and service.links == {}
+    assert service.registry.nodes[DEN].state == "disconnected"
+    service.registry.forget(DEN)
+    call.frames.put_nowait(mesh_pb2.NodeBatch(frames=[mesh_pb2.NodeFrame(status=mesh_pb2.NodeStatus())]))
+    async with asyncio.timeout(5):
+        await call.task
+
+
+async def test_a_node_that_does_not_read_for_long_is_cut(service, monkeypatch):
+    monkeypatch.setattr("hypivisor.link_service.DISCONNECTED_S", 0.01)
+    call = await linked(service)
+    call.reads.clear()
+    service.links[DEN].send(heartbeat=mesh_pb2.Heartbeat(count=1))
+    async with asyncio.timeout(5):
+        await call.task
+    assert service.registry.nodes[DEN].state == "disconnected"
