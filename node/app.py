@@ -20,7 +20,7 @@ from hyperpi import __version__, contract, discovery, runfile, strict_json
 from hyperpi.address import AgentId, clean_name
 from hyperpi.candidates import HYPIVISOR_TYPE, MAX_CANDIDATES
 from hyperpi.clock import rfc3339
-from hyperpi.config import LOCAL_PORT, Home
+from hyperpi.config import LOCAL_PORT, BadConfig, Home
 from hyperpi.contract import Json
 from hyperpi.control import ControlSocket
 from hyperpi.database import DiskThread
@@ -31,6 +31,7 @@ from node.agent_socket import AgentSocket
 from node.agents import Agents
 from node.backend import Backend, Desks
 from node.bank_feeds import BankFeeds
+from node.disk_policy import DiskPolicy
 from node.folders import project_of
 from node.keepers import Ended, KeeperBook
 from node.kinds.pi_session import SessionFiles
@@ -47,7 +48,7 @@ from node.receipts import ReceiptStore
 from node.roster_store import RosterStore
 from node.scroll_desk import ScrollDesk
 from node.spawning import Spawning
-from pxldisk import Disk
+from pxldisk import Disk, WrongShape
 
 log = logging.getLogger(__name__)
 
@@ -412,9 +413,30 @@ async def opened(config: NodeConfig) -> AsyncIterator[Node]:
         stack.callback(prompts.close)
         stack.callback(thread.close)
         restored = await asyncio.to_thread(mirror_restoring.finish, folder)
-        disk = await stack.enter_async_context(Disk.open(folder / "disk"))
+        policy = load_policy(folder / "node.toml", config.user_home)
+        disk = await stack.enter_async_context(_disk(folder, policy.disk))
         below = restored.next_seq if restored is not None else 0
         yield Node(config, identity.next_boot(folder), disk, receipts, store, prompts, below)
+
+
+@asynccontextmanager
+async def _disk(folder: Path, policy: DiskPolicy) -> AsyncIterator[Disk]:
+    """The node's disk. Raises BadConfig when it was made with another size or other zones."""
+    try:
+        disk = await Disk.open(
+            folder / "disk",
+            width=policy.width,
+            height=policy.height,
+            zones=policy.zones,
+            max_banks=policy.max_banks,
+        )
+    except WrongShape as exc:
+        raise BadConfig(
+            f"{folder / 'node.toml'}: [disk] is not what the disk was made with: {exc.why}",
+            hint=f"take size and zones out of it, or move {folder / 'disk'} away to begin with an empty disk",
+        ) from None
+    async with disk:
+        yield disk
 
 
 async def run(config: NodeConfig, stop: asyncio.Event) -> None:

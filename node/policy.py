@@ -12,8 +12,11 @@ from pathlib import Path
 
 from hyperpi.config import BadConfig
 from hyperpi.errors import BadRequest, RefusedByPolicy
+from node.disk_policy import DEFAULT_TEXT as DISK_TEXT
+from node.disk_policy import DiskPolicy, parse_disk
 from node.kinds import KINDS
-from node.mirror_policy import DEFAULT_TEXT, MirrorPolicy, parse_mirrors
+from node.mirror_policy import DEFAULT_TEXT as MIRRORS_TEXT
+from node.mirror_policy import MirrorPolicy, parse_mirrors
 
 MAX_AGENTS = 64  # enough for any person; a runaway script is stopped before the machine is
 MAX_ARGS = 256
@@ -34,6 +37,7 @@ class Policy:
     only: tuple[str, ...] | None = None  # patterns of the only variables that agents get; None: all others
     max_agents: int = MAX_AGENTS  # spawned agents alive at a time; those in terminals are not counted
     mirrors: MirrorPolicy = field(default_factory=MirrorPolicy)
+    disk: DiskPolicy = field(default_factory=DiskPolicy)  # read when the node starts
 
 
 def default_policy(user_home: Path) -> Policy:
@@ -47,7 +51,7 @@ def default_file() -> str:
 
 
 DEFAULT_FILE = f"""\
-# What may be started on this machine. Only this file decides; saving it takes effect at once.
+# What may be started on this machine. Only this file decides; saving it takes effect at once, but for [disk].
 
 # Folders in which agents may be started, themselves included. "~" is your home.
 # roots = ["~"]
@@ -65,7 +69,8 @@ DEFAULT_FILE = f"""\
 # withhold = ["AWS_*", "GITHUB_TOKEN"]   # these not
 # only = ["HOME", "PATH", "LANG", "LC_*", "TERM", "ANTHROPIC_API_KEY"]   # if given: these and no others
 
-{DEFAULT_TEXT}"""
+{DISK_TEXT}
+{MIRRORS_TEXT}"""
 
 
 # --- reading ----------------------------------------------------------------------------------------
@@ -85,7 +90,7 @@ def load_policy(path: Path, user_home: Path) -> Policy:
 def parse_policy(text: str, user_home: Path) -> Policy:
     """The policy that a node.toml's text gives. Raises ValueError with one line."""
     whole = tomllib.loads(text)
-    _known(whole, "", ("roots", "max_agents", "kinds", "environment", "mirrors"))
+    _known(whole, "", ("roots", "max_agents", "kinds", "environment", "disk", "mirrors"))
     environment = _table(whole, "environment")
     _known(environment, "environment.", ("withhold", "only"))
     default = default_policy(user_home)
@@ -96,6 +101,7 @@ def parse_policy(text: str, user_home: Path) -> Policy:
         only=_texts(environment, "only", "environment.") if "only" in environment else None,
         max_agents=_count(whole, "max_agents", default.max_agents),
         mirrors=parse_mirrors(_table(whole, "mirrors")),
+        disk=parse_disk(_table(whole, "disk")),
     )
 
 

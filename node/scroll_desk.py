@@ -19,7 +19,7 @@ from hyperpi.wire.hyperpi.v1 import mesh_pb2
 from node.agents import Agents, Observer
 from node.receipts import ReceiptStore
 from node.receiving import Receiving
-from node.scroll_rows import IN_KIND, INPUT, OUT_KIND, OUTPUT, ScrollRows, Tell, Work
+from node.scroll_rows import IN_KIND, OUT_KIND, OUTPUT, ScrollRows, Tell, Work
 from node.sending import Sending, Uplink
 from pxldisk import Disk
 
@@ -66,7 +66,7 @@ class ScrollDesk(Observer):
 
     def _read_rows(self) -> None:
         readers = {OUT_KIND: self._sending.read, IN_KIND: self._receiving.read}
-        for record in self._rows.disk.scan(INPUT):
+        for record in self._rows.scrolls():
             if (read := readers.get(record.kind)) is not None:
                 read(record, msgspec.json.decode(record.payload))
         for record in self._rows.disk.scan(OUTPUT):

@@ -8,7 +8,7 @@ from typing import Any
 from hyperpi import strict_json
 from hyperpi.contract import Json
 from hyperpi.errors import HyperPiError, Overloaded
-from pxldisk import Consume, Disk, DiskFailed, PxlDiskError, RowRef, ZoneFull
+from pxldisk import Consume, Disk, DiskFailed, PxlDiskError, Record, RowRef, ZoneFull
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ class ScrollRows:
 
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
+        # Zones given to one agent, by its name: its scrolls wait there and nowhere else.
+        self._own = {zone.owner: name for name, zone in disk.zones.items() if zone.owner is not None}
         self.failed = asyncio.Event()  # the disk takes no more writes; nothing may be acknowledged any more
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -31,7 +33,13 @@ class ScrollRows:
         self._tasks = tasks
 
     async def append(self, zone: str, row: Json, *, kind: str, owner: str, key: str) -> RowRef:
-        """Store a row; it is on disk when this returns. Raises Overloaded when it was not stored."""
+        """Store a row; it is on disk when this returns. Raises Overloaded when it was not stored.
+
+        A scroll of an agent that has rows of its own goes there: `owner` is its address.
+        """
+        agent = owner.partition("@")[0]
+        if zone == INPUT and agent in self._own:
+            zone, owner = self._own[agent], agent
         try:
             return await self.disk.append(zone, strict_json.encode(row), kind=kind, owner=owner, key=key)
         except ZoneFull as exc:
@@ -44,6 +52,11 @@ class ScrollRows:
             raise Overloaded(f"the disk of this node has failed: {exc}") from None
         except PxlDiskError as exc:
             raise Overloaded(f"the scroll was not stored: {exc}") from None
+
+    def scrolls(self) -> list[Record]:
+        """All rows of scrolls, those of agents with rows of their own too, oldest first."""
+        records = (record for zone in (INPUT, *self._own.values()) for record in self.disk.scan(zone))
+        return sorted(records, key=lambda record: record.ref.seq)
 
     def free(self, *rows: RowRef | None) -> None:
         """Give rows back, behind the caller's back: a row freed late costs a row, nothing else."""

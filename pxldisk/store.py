@@ -139,6 +139,9 @@ class Store:
 
     def _begin_segment(self, start: Start, base: int) -> None:
         number = self.last_segment + 1
+        for of, bank_number, path in journal.bases(self.log):
+            if of == number and bank_number not in start.bases:
+                path.unlink()  # nobody's: the segment would be thought to have begun with it
         for bank_number, picture in start.bases.items():
             files.put(journal.base_path(self.log, number, bank_number), picture.image, point="pxldisk.base")
         grid = next(iter(start.bases.values())).grid
