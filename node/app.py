@@ -24,7 +24,7 @@ from hyperpi.config import LOCAL_PORT, BadConfig, Home
 from hyperpi.contract import Json
 from hyperpi.control import ControlSocket
 from hyperpi.database import DiskThread
-from hyperpi.errors import HyperPiError
+from hyperpi.errors import HyperPiError, Unusable
 from hyperpi.holder import held
 from node import enroll, identity, mirror_restoring
 from node.agent_socket import AgentSocket
@@ -48,7 +48,7 @@ from node.receipts import ReceiptStore
 from node.roster_store import RosterStore
 from node.scroll_desk import ScrollDesk
 from node.spawning import Spawning
-from pxldisk import Disk, WrongShape
+from pxldisk import Corrupt, Disk, ForeignPicture, PxlDiskError, WrongShape
 
 log = logging.getLogger(__name__)
 
@@ -421,7 +421,7 @@ async def opened(config: NodeConfig) -> AsyncIterator[Node]:
 
 @asynccontextmanager
 async def _disk(folder: Path, policy: DiskPolicy) -> AsyncIterator[Disk]:
-    """The node's disk. Raises BadConfig when it was made with another size or other zones."""
+    """The node's disk. Raises BadConfig (it was made with another size or other zones), Unusable."""
     try:
         disk = await Disk.open(
             folder / "disk",
@@ -435,6 +435,10 @@ async def _disk(folder: Path, policy: DiskPolicy) -> AsyncIterator[Disk]:
             f"{folder / 'node.toml'}: [disk] is not what the disk was made with: {exc.why}",
             hint=f"take size and zones out of it, or move {folder / 'disk'} away to begin with an empty disk",
         ) from None
+    except (Corrupt, ForeignPicture) as exc:
+        raise Unusable(f"{exc.file}: {exc.why}", hint="`hyperpi disk repair` mends it") from None
+    except PxlDiskError as exc:
+        raise Unusable(str(exc), hint="start the node again then" if exc.retry else None) from None
     async with disk:
         yield disk
 

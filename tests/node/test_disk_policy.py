@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hyperpi.config import BadConfig, Home
-from hyperpi.errors import Overloaded
+from hyperpi.errors import Overloaded, Unusable
 from node import app
 from node.disk_policy import DEFAULT_TEXT, MAX_BANKS, DiskPolicy, agent_zone, parse_disk
 from node.scroll_rows import IN_KIND, INPUT, OUTPUT, ScrollRows
@@ -109,6 +109,16 @@ async def test_a_node_says_in_one_line_that_zones_are_fixed(config: app.NodeConf
         await asyncio.wait_for(app.opened(config).__aenter__(), 10)
     assert "node.toml: [disk] is not what the disk was made with" in str(wrong.value)
     assert "\n" not in str(wrong.value) and "move" in str(wrong.value.hint)
+
+
+async def test_a_node_with_a_damaged_disk_says_what_mends_it(config: app.NodeConfig) -> None:
+    async with app.opened(config):
+        pass
+    picture = config.home.node / "disk" / "8.png"
+    picture.write_bytes(b"GIF89a")
+    with pytest.raises(Unusable) as wrong:
+        await asyncio.wait_for(app.opened(config).__aenter__(), 10)
+    assert str(picture) in str(wrong.value) and wrong.value.hint == "`hyperpi disk repair` mends it"
 
 
 async def test_a_scroll_that_fills_a_bank_does_not_stop_the_next(config: app.NodeConfig) -> None:
