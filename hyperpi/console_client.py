@@ -69,6 +69,15 @@ class ConsoleClient:
         self._feeds: dict[str, Mirror] = {}
         self._banks: dict[tuple[str, int], BankMirror] = {}
 
+    def redial(self, channel: grpc.aio.Channel) -> None:
+        """From now on by another channel; what follows an agent or a bank goes on there where it was.
+
+        The old one is closed by its finaliser, with the last stream on it: closing it here would cancel the
+        streams, and their readers with them.
+        """
+        self._channel = channel
+        self._stub = console_pb2_grpc.ConsoleStub(channel)
+
     async def run(self) -> None:
         """Follow the roster until cancelled."""
         waits = backoff()

@@ -5,6 +5,7 @@ a front end of the hypivisor with its own certificate, and stays one a little lo
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -14,9 +15,11 @@ from hyperpi.errors import NodeUnreachable
 from hyperpi.mesh_view import MeshView
 from node.link import Link
 
+log = logging.getLogger(__name__)
+
 OPEN_S = 10.0  # a handshake and the whole roster
 LINGER_S = 30.0  # commands come in bursts, and a handshake costs more than a quiet stream
-STALE_S = 30.0  # away for so long, it is opened anew: the address or our certificate may have changed
+STALE_S = 10.0  # away for so long, it dials anew: the address or our certificate may have changed
 
 
 class MeshWindow:
@@ -26,8 +29,8 @@ class MeshWindow:
         self._link = link
         self._notify = notify
         self._switched = switched
+        self._asked, self._opened, self._closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._client: ConsoleClient | None = None
-        self._asked, self._opened = asyncio.Event(), asyncio.Event()
 
     @property
     def view(self) -> MeshView | None:
@@ -37,13 +40,17 @@ class MeshWindow:
 
     async def client(self) -> ConsoleClient:
         """Connected, with the whole roster. Raises NodeUnreachable."""
-        self._asked.set()
         try:
             async with asyncio.timeout(OPEN_S):
-                await self._opened.wait()
-                assert self._client is not None
-                await self._client.connected.wait()
-                return self._client
+                while True:
+                    self._asked.set()
+                    await self._opened.wait()
+                    client = self._client
+                    if (
+                        client is not None
+                        and await _first(client.connected, self._closed) is client.connected
+                    ):
+                        return client
         except TimeoutError:
             raise NodeUnreachable(
                 "the hypivisor does not show its mesh", hint="`hyperpi doctor` looks for the reason"
@@ -53,20 +60,21 @@ class MeshWindow:
         """Open when asked, close when nobody has looked for a while; until cancelled."""
         while True:
             await self._asked.wait()
-            self._asked.clear()
             channel = self._link.open_channel()
-            if channel is not None:
+            if channel is None:  # whoever asked has a limit of their own, and asks again
+                self._asked.clear()
+            else:
                 await self._follow(ConsoleClient(channel), lookers)
 
     async def _follow(self, client: ConsoleClient, lookers: Occupancy) -> None:
         client.on_notice.append(self._notify)
-        self._client = client
+        self._client, self._closed = client, asyncio.Event()
         self._opened.set()
         parts: list[Coroutine[Any, Any, None]] = [
             client.run(),
             self._tell_switches(client),
+            self._dial_anew(client),
             _until_unused(lookers),
-            _until_stale(client),
         ]
         tasks = [asyncio.create_task(part) for part in parts]
         try:
@@ -74,9 +82,13 @@ class MeshWindow:
         finally:
             self._client = None
             self._opened.clear()
+            self._asked.clear()
+            self._closed.set()
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    log.error("the mesh could not be followed", exc_info=ended)
             client.view.wake()
 
     async def _tell_switches(self, client: ConsoleClient) -> None:
@@ -84,6 +96,17 @@ class MeshWindow:
             await client.connected.wait()
             self._switched()
             await client.disconnected.wait()
+
+    async def _dial_anew(self, client: ConsoleClient) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(STALE_S):
+                    await client.connected.wait()
+            except TimeoutError:
+                if (channel := self._link.open_channel()) is not None:
+                    client.redial(channel)
+            else:
+                await client.disconnected.wait()
 
 
 async def _until_unused(lookers: Occupancy) -> None:
@@ -96,11 +119,12 @@ async def _until_unused(lookers: Occupancy) -> None:
             return
 
 
-async def _until_stale(client: ConsoleClient) -> None:
-    while True:
-        try:
-            async with asyncio.timeout(STALE_S):
-                await client.connected.wait()
-        except TimeoutError:
-            return
-        await client.disconnected.wait()
+async def _first(*events: asyncio.Event) -> asyncio.Event:
+    """The one that is set first."""
+    waiting = {asyncio.ensure_future(event.wait()): event for event in events}
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return next(event for task, event in waiting.items() if task in done)
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -17,6 +17,7 @@ from live import COMMAND, PATIENCE_S, SOON_S, TOKEN, Json, System, join, new_sys
 from hyperpi import tls
 from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc, mesh_pb2
 from node import identity
+from node.mesh_window import LINGER_S, STALE_S
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,10 @@ async def test_the_list_of_another_machine_follows_what_changes_here(system: Sys
         )
 
 
-async def test_who_follows_over_a_restart_of_the_hypivisor_misses_nothing(attic_of_a_restarting_one: Any):
+@pytest.mark.parametrize("away_s", [0.0, STALE_S + LINGER_S + 1.0], ids=["for a moment", "for long"])
+async def test_who_follows_over_a_restart_of_the_hypivisor_misses_nothing(
+    attic_of_a_restarting_one: Any, away_s: float
+):
     system, attic = attic_of_a_restarting_one
     async with system.agent("steady") as steady:
         with running(attic, "attach", "steady@den", "--json") as output:
@@ -113,6 +117,7 @@ async def test_who_follows_over_a_restart_of_the_hypivisor_misses_nothing(attic_
             os.kill(system.up.pid, signal.SIGKILL)
             system.up.wait(SOON_S)
             await steady.emit(delta("during "))
+            await asyncio.sleep(away_s)  # the fault itself: nobody announces that a time has passed
             flags = ("--grpc-port", str(port[0]), "--enrol-port", str(port[1]))
             await asyncio.to_thread(system.start, *flags)
             await steady.emit(delta("after"))
