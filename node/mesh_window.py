@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 OPEN_S = 10.0  # a handshake and the whole roster
 LINGER_S = 30.0  # commands come in bursts, and a handshake costs more than a quiet stream
-STALE_S = 10.0  # away for so long, it dials anew: the address or our certificate may have changed
+STALE_S = 5.0  # away for so long, it dials anew: the address or our certificate may have changed
 
 
 class MeshWindow:
