@@ -216,7 +216,9 @@ class Trust:
             raise NotForThisRole("only an admin makes a login link for an admin")
         if not self._front_ends:
             raise NothingThere("no Pi-DE runs for this mesh", hint="start one: `hyperpi pide run`")
-        code = await self._thread.call(self._sessions.create_code, role, name=params.get("name"))
+        # Without a name, a link with the caller's own rights is for the caller.
+        whose = params.get("name") or (caller.name if role == caller.role else None)
+        code = await self._thread.call(self._sessions.create_code, role, name=whose)
         await self.record(caller, "login.create", "done", {"role": role})
         return {"url": self._login_url(code.code), "expires": rfc3339(code.expires_at)}
 

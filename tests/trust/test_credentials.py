@@ -44,6 +44,13 @@ def test_a_token_gives_its_role_until_it_expires(trust: World, role: str):
         trust.tokens.authenticate(made.token, HERE)
 
 
+def test_tokens_without_a_name_are_told_apart(trust: World):
+    first, second = trust.tokens.create("operator"), trust.tokens.create("operator")
+    names = {trust.tokens.authenticate(made.token, HERE).name for made in (first, second)}
+    assert names == {f"token:{first.id}", f"token:{second.id}"}
+    assert trust.tokens.authenticate(PRE_SHARED, HERE).name not in names
+
+
 def test_a_token_for_two_uses_works_twice(trust: World):
     token = trust.tokens.create("viewer", uses=2).token
     trust.tokens.authenticate(token, HERE)
