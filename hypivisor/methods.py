@@ -24,9 +24,16 @@ ASK_S = 15.0  # a node answers from memory, or from its agent within 10 s
 SPAWN_S = 25.0
 LIST_S = 5.0
 
-# Recorded before they are done: who did what to whose agent.
+# Recorded before they are done, and refused when that cannot be: who did what to whose agent, and to the mesh.
 AUDITED = frozenset(
     {
+        "node.approve",
+        "node.deny",
+        "node.revoke",
+        "token.create",
+        "token.revoke",
+        "login.create",
+        "session.revoke",
         "agent.prompt",
         "agent.abort",
         "agent.stop",
@@ -45,6 +52,7 @@ AUDITED = frozenset(
 RECORDED = (
     *("agent", "node", "path", "new_folder", "kind", "name", "to", "scroll_id", "choice", "id"),
     *("from", "of", "off", "copy", "force"),
+    *("role", "ttl_s", "uses"),
 )
 
 Handler = Callable[[Json, Caller], Awaitable[Any]]
@@ -98,20 +106,23 @@ class Methods:
         roles.check(caller, method)
         if (shape := contract.METHOD_PARAMS.get(method)) is not None:
             contract.params_of(shape, params)
-        if method in AUDITED:
-            await self._trust.record(caller, method, "asked", _what(params))
-        if (own := self._own.get(method)) is not None:
-            return strict_json.encode(await own(params, caller))
+        if method not in AUDITED:
+            return await self._answer(method, params, caller)
+        await self._trust.record(caller, method, "asked", _what(params))
         try:
-            result = await self._forward(method, params, caller)
+            result = await self._answer(method, params, caller)
         except HyperPiError as exc:
-            if method in AUDITED:
-                await self._trust.record(caller, method, "refused", {**_what(params), "reason": str(exc)})
+            await self._trust.record(caller, method, "refused", {**_what(params), "reason": str(exc)})
             raise
         if method == "node.spawn":
             agent = msgspec.json.decode(result)["agent"]
-            await self._trust.record(caller, method, "done", {**_what(params), "agent": agent})
+            await self._trust.record_done(caller, method, {**_what(params), "agent": agent})
         return result
+
+    async def _answer(self, method: str, params: Json, caller: Caller) -> bytes:
+        if (own := self._own.get(method)) is not None:
+            return strict_json.encode(await own(params, caller))
+        return await self._forward(method, params, caller)
 
     async def _forward(self, method: str, params: Json, caller: Caller) -> bytes:
         registry = self._links.registry
@@ -157,19 +168,20 @@ class Methods:
         """An admin's half of a join without a token; the person at the machine confirms the other half."""
         code = contract.params_of(contract.CodeParams, params).code
         waiting = self._joins.approve(code, caller.name)
-        await self._trust.record(caller, "node.approve", "done", {"name": waiting.name})
+        await self._trust.record_done(caller, "node.approve", {"name": waiting.name})
         return {"name": waiting.name, "confirmed": waiting.confirmed}
 
     async def _node_deny(self, params: Json, caller: Caller) -> Json:
         waiting = self._joins.deny(contract.params_of(contract.CodeParams, params).code)
-        await self._trust.record(caller, "node.deny", "done", {"name": waiting.name})
+        await self._trust.record_done(caller, "node.deny", {"name": waiting.name})
         return {"name": waiting.name}
 
     async def _node_revoke(self, params: Json, caller: Caller) -> Json:
         node = self._links.registry.node(contract.params_of(contract.NodeParams, params).node)
-        await self._trust.revoke_node(node.id, caller)
+        await self._trust.revoke_node(node.id)
         self._links.cut(node.id, "revoked")
         self._links.registry.forget(node.id)
+        await self._trust.record_done(caller, "node.revoke", {"node": node.id, "name": node.name})
         return {}
 
     async def _disk_restore(self, params: Json, caller: Caller) -> Any:

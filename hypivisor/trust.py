@@ -22,7 +22,7 @@ from hyperpi.database import DiskThread
 from hyperpi.errors import BadRequest, Conflict, HyperPiError, NotForThisRole, NothingThere, Overloaded
 from hyperpi.roles import ADMIN, Caller
 from hypivisor.attempts import AttemptLimiter
-from hypivisor.audit import Audit
+from hypivisor.audit import Audit, AuditUnwritable
 from hypivisor.ca import MeshCa
 from hypivisor.enroll_service import Enroller
 from hypivisor.registry import Registry
@@ -94,10 +94,9 @@ class Trust:
         self._unsaved.add(node)
         self._save_soon.set()
 
-    async def revoke_node(self, node: NodeId, caller: Caller) -> None:
+    async def revoke_node(self, node: NodeId) -> None:
         """Honour its certificate no more, from this moment on."""
         await self._thread.call(self._store.revoke_node, node, time.time())
-        await self.record(caller, "node.revoke", "done", {"node": node})
 
     def remember_into(self, registry: Registry) -> None:
         """List every node that joined earlier, as it was when last heard of."""
@@ -157,6 +156,16 @@ class Trust:
         """An act of a person or program. Raises AuditUnwritable: then the act is refused."""
         await self._thread.call(self._audit.append, caller.name, caller.source, what, result, details)
 
+    async def record_done(self, caller: Caller, what: str, details: Json) -> None:
+        """What came of an act that was recorded before it was begun.
+
+        It has happened, so whoever asked for it is told so although this row is missing.
+        """
+        try:
+            await self.record(caller, what, "done", details)
+        except AuditUnwritable:
+            log.error("an act was done that the audit trail does not show as done what=%s", what)
+
     async def record_node(self, node: NodeId, what: str, result: str, details: Json) -> None:
         """An act of a machine."""
         await self._thread.call(self._audit.append, node, "link", what, result, details)
@@ -181,7 +190,7 @@ class Trust:
         made = await self._thread.call(
             self._tokens.create, wanted.role, ttl_s=wanted.ttl_s, uses=wanted.uses, name=wanted.name
         )
-        await self.record(caller, "token.create", "done", {"id": made.id, "role": made.role})
+        await self.record_done(caller, "token.create", {"id": made.id, "role": made.role})
         return made.as_contract()
 
     async def _token_ls(self, _params: Json, _caller: Caller) -> Json:
@@ -207,7 +216,7 @@ class Trust:
         for session in await self._thread.call(self._tokens.revoke, token):
             self.ended(session)
         self.ended(token)
-        await self.record(caller, "token.revoke", "done", {"id": token})
+        await self.record_done(caller, "token.revoke", {"id": token})
         return {}
 
     async def _login_create(self, params: Json, caller: Caller) -> Json:
@@ -219,7 +228,7 @@ class Trust:
         # Without a name, a link with the caller's own rights is for the caller.
         whose = params.get("name") or (caller.name if role == caller.role else None)
         code = await self._thread.call(self._sessions.create_code, role, name=whose)
-        await self.record(caller, "login.create", "done", {"role": role})
+        await self.record_done(caller, "login.create", {"role": role})
         return {"url": self._login_url(code.code), "expires": rfc3339(code.expires_at)}
 
     async def _session_ls(self, _params: Json, _caller: Caller) -> Json:
@@ -242,7 +251,7 @@ class Trust:
         session = contract.params_of(contract.IdParams, params).id
         await self._thread.call(self._sessions.revoke, session)
         self.ended(session)
-        await self.record(caller, "session.revoke", "done", {"id": session})
+        await self.record_done(caller, "session.revoke", {"id": session})
         return {}
 
     async def _audit_list(self, params: Json, _caller: Caller) -> Json:
@@ -314,7 +323,11 @@ class Trust:
             raise
         row = session.session
         person = Caller(row.name, row.role, f"pide {address}")
-        await self.record(person, "login", "done", {"session": row.id})
+        try:
+            await self.record(person, "login", "done", {"session": row.id})
+        except AuditUnwritable:  # nobody has the cookie yet, and nobody gets it
+            await self._thread.call(self._sessions.revoke, row.id)
+            raise
         return {"cookie": session.cookie, "name": row.name, "role": row.role}
 
 

@@ -1,0 +1,172 @@
+"""What changes trust is written down first, and is refused when that cannot be."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hyperpi.errors import NotForThisRole, NotFound
+from hyperpi.mesh_view import MeshView
+from hyperpi.roles import Caller
+from hypivisor.audit import AuditUnwritable
+from hypivisor.joins import PendingJoins
+from hypivisor.link_service import LinkService
+from hypivisor.methods import AUDITED, Methods
+from hypivisor.registry import Registry
+from hypivisor.store import NodeRow
+from hypivisor.trust import Gate, open_gate
+
+ANNA = Caller("anna", "admin", "cli")
+ORIGIN = "http://127.0.0.1:31415"
+Json = dict[str, Any]
+
+
+@dataclass
+class Desk:
+    """The methods of one hypivisor with a machine that has joined and one that waits; no port is open."""
+
+    gate: Gate
+    methods: Methods
+    joins: PendingJoins
+    registry: Registry
+    node: NodeRow
+    code: str
+
+    async def ask(self, method: str, caller: Caller = ANNA, **params: Any) -> Any:
+        return json.loads(await self.methods.call(method, json.dumps(params).encode(), caller))
+
+    def trail(self) -> list[tuple[str, str]]:
+        """(what, result), oldest first."""
+        return [(row.what, row.result) for row in reversed(self.gate.trust._audit.ls())]
+
+    def close_the_trail(self) -> None:
+        """From now on it can be read and not be written."""
+        self.gate.trust._audit._db.execute("PRAGMA query_only = ON")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with open_gate(tmp_path, "home", None) as gate:
+        key = b"a machine's key"
+        node, _ = gate.trust._store.add_node(
+            key, lambda *_: (b"", time.time() + 60), new_id="n-attic", name="attic", now=time.time()
+        )
+        registry = Registry(MeshView("home", "r-1"))
+        gate.trust.remember_into(registry)
+        joins = PendingJoins(gate.ca.fingerprint, time.monotonic)
+        waiting = joins.begin("192.0.2.9", "porch", lambda: None)
+        joins.reveal(waiting, b"another key", bytes(32))
+        links = LinkService(
+            registry,
+            gate.trust,
+            mesh_id=gate.mesh.id,
+            mesh_name="home",
+            home=lambda: None,
+            notice=lambda _: None,
+        )
+        methods = Methods(
+            links, gate.trust, lambda: None, join_address=dict[str, Any], nearby=dict[str, Any], joins=joins
+        )
+        with gate.trust.front_end(ORIGIN):
+            yield Desk(gate, methods, joins, registry, node, str(waiting.code))
+
+
+def facts(desk: Desk) -> Any:
+    """All that the acts below could change."""
+    store = desk.gate.trust._store
+    codes = store._db.execute("SELECT count(*) FROM login_codes").fetchone()
+    return store.tokens(), store.sessions(), store.nodes(), codes, desk.joins.ls(), list(desk.registry.nodes)
+
+
+async def acts(desk: Desk) -> dict[str, Json]:
+    """Every act of an admin that the hypivisor itself carries out, with params that would do it."""
+    token = desk.gate.trust._tokens.create("viewer")
+    code = desk.gate.trust._sessions.create_code("viewer").code
+    session = desk.gate.trust._sessions.login_with_code(code, address="192.0.2.7", origin=ORIGIN).session
+    return {
+        "token.create": {"role": "node", "ttl_s": 60},
+        "login.create": {"role": "viewer"},
+        "node.approve": {"code": desk.code},
+        "token.revoke": {"id": token.id},
+        "session.revoke": {"id": session.id},
+        "node.revoke": {"node": "attic"},
+        "node.deny": {"code": desk.code},
+    }
+
+
+def test_every_act_of_an_admin_that_changes_something_is_among_the_audited():
+    reading = {"token.ls", "session.ls", "audit.list", "audit.verify", "node.nearby", "node.join_address"}
+    from hyperpi import roles
+
+    of_admins = {method for method, role in roles.METHOD_ROLES.items() if role == roles.ADMIN}
+    assert of_admins - reading <= AUDITED
+    assert not reading & AUDITED
+
+
+async def test_an_act_is_written_down_before_it_is_done_and_when_it_is_done(desk: Desk):
+    for method, params in (await acts(desk)).items():
+        await desk.ask(method, **params)
+        assert desk.trail()[-2:] == [(method, "asked"), (method, "done")]
+    assert desk.gate.trust.is_revoked("n-attic")
+
+
+async def test_what_cannot_be_written_down_is_not_done(desk: Desk):
+    wanted = await acts(desk)
+    before = facts(desk)
+    desk.close_the_trail()
+    for method, params in wanted.items():
+        with pytest.raises(AuditUnwritable, match="refused"):
+            await desk.ask(method, **params)
+    assert facts(desk) == before
+    assert not desk.gate.trust.is_revoked("n-attic")
+
+
+async def test_an_act_that_fails_is_written_down_with_the_reason(desk: Desk):
+    with pytest.raises(NotFound):
+        await desk.ask("token.revoke", id="nothing")
+    row = desk.gate.trust._audit.ls(1)[0]
+    assert (row.what, row.result, row.details["id"]) == ("token.revoke", "refused", "nothing")
+    assert "no such token" in str(row.details["reason"])
+
+
+async def test_no_secret_enters_the_trail(desk: Desk):
+    made = await desk.ask("token.create", role="operator", name="bot")
+    link = await desk.ask("login.create", role="admin")
+    said = str(desk.gate.trust._audit.ls())
+    assert made["token"].partition(".")[2] not in said
+    assert link["url"].partition("=")[2] not in said
+
+
+async def test_a_login_that_cannot_be_written_down_opens_no_session(desk: Desk):
+    code = desk.gate.trust._sessions.create_code("admin").code
+    desk.close_the_trail()
+    asked = {"code": code, "address": "192.0.2.7", "origin": ORIGIN}
+    with pytest.raises(AuditUnwritable):
+        await desk.gate.trust.internal("auth.login", asked)
+    assert desk.gate.trust._store.sessions() == []
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+async def test_who_is_no_admin_does_none_of_it(desk: Desk, role: str):
+    wanted = await acts(desk)
+    before = facts(desk)
+    for method, params in wanted.items():
+        with pytest.raises(NotForThisRole):
+            await desk.ask(method, Caller("bob", role, "pide"), **params)
+    assert facts(desk) == before
+
+
+async def test_a_link_for_oneself_bears_ones_own_name(desk: Desk):
+    async def whose(**params: Any) -> tuple[str, str]:
+        url = (await desk.ask("login.create", **params))["url"]
+        asked = {"code": url.partition("=")[2], "address": "192.0.2.7", "origin": ORIGIN}
+        answer = await desk.gate.trust.internal("auth.login", asked)
+        return answer["name"], answer["role"]
+
+    assert await whose() == ("anna", "admin")
+    assert await whose(role="viewer", name="carol") == ("carol", "viewer")
+    assert await whose(role="viewer") == ("viewer", "viewer")
