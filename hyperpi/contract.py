@@ -106,6 +106,17 @@ class DiskRoom(Shape):
     free_rows: int
 
 
+class Certificate(Shape):
+    """A node's certificate: when it was issued, when its node renews it, when it ends. RFC 3339.
+
+    `issued` and `renews` are null of one that was issued before they were remembered.
+    """
+
+    issued: str | None
+    renews: str | None
+    expires: str
+
+
 class Node(Shape):
     """One machine of the mesh."""
 
@@ -121,6 +132,8 @@ class Node(Shape):
     load: Load | None
     disk: DiskRoom | None
     code: str | None = None  # pending: the six digits that its person sees too
+    approved: bool = False  # pending: an admin said yes, its own person has not yet
+    certificate: Certificate | None = None  # as the hypivisor issued it; null where that is not known
 
 
 class Nearby(Shape):
@@ -129,6 +142,47 @@ class Nearby(Shape):
     name: str
     addresses: list[str]
     version: str
+
+
+class Token(Shape):
+    """What is told of a token: never its secret. `last_used` is exact to a minute."""
+
+    id: str
+    role: Literal["node", "viewer", "operator", "admin"]
+    name: str | None  # node: the only name it may join as; else whose it is
+    created: str
+    expires: str
+    uses_left: int | None  # null: any number until it expires
+    last_used: str | None
+    last_from: str | None  # address of that use; null also for this machine's control socket
+    joined: str | None  # node: name of the machine that came with it last
+    revoked: bool
+
+
+class LoginSession(Shape):
+    """A browser that is logged in. `last_used` is exact to a minute; unused, it ends at `expires`."""
+
+    id: str
+    name: str
+    role: Literal["viewer", "operator", "admin"]
+    origin: str  # the page it was opened on
+    address: str  # where its browser is
+    created: str
+    last_used: str
+    expires: str
+    token: str | None  # id of the token it was opened with, if it was one
+
+
+class AuditRow(Shape):
+    """One act. An act that is checked first has a row `asked`, then `done` or `refused`."""
+
+    seq: int
+    at: str
+    who: str
+    origin: str
+    what: str
+    result: str  # asked | done | refused | failed
+    details: Json
 
 
 class Tool(Shape):
@@ -310,6 +364,32 @@ class TokenCreate(Shape):
     ttl_s: float = 900.0
     uses: int | None = None
     name: str | None = None
+    qr: bool = False  # with a QR code of the command that joins a machine with it, or of the token
+
+
+class LoginCreate(Shape):
+    """login.create. A link without a name that gives the caller's own role is for the caller."""
+
+    role: Literal["viewer", "operator", "admin"] | None = None  # null: admin
+    name: str | None = None
+    qr: bool = False  # with a QR code of the link
+
+
+class AuditList(Shape):
+    """audit.list: newest first, every condition must hold. Texts are found anywhere in a field, in any case.
+
+    `what`: in the act's name, as `node.` or `revoke`. `about`: a node, an agent or any other word in the
+    details. `since`, `until`: RFC 3339. `before`: the `next` of the page before. `limit`: at most 500 rows.
+    """
+
+    who: str | None = None
+    what: str | None = None
+    result: str | None = None
+    about: str | None = None
+    since: str | None = None
+    until: str | None = None
+    before: int | None = None
+    limit: int = 100
 
 
 class CodeParams(Shape):
@@ -404,6 +484,9 @@ METHOD_PARAMS: dict[str, type[Shape]] = {
     "scroll.get": ScrollGet,
     "token.create": TokenCreate,
     "token.revoke": IdParams,
+    "login.create": LoginCreate,
+    "session.revoke": IdParams,
+    "audit.list": AuditList,
     "node.approve": CodeParams,
     "node.deny": CodeParams,
     "node.revoke": NodeParams,

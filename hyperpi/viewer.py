@@ -19,7 +19,7 @@ from hyperpi.errors import BadRequest, CursorCompacted, Overloaded, UnknownMetho
 from hyperpi.event import Cursor, Reset, merge
 from hyperpi.mesh_view import Change, MeshView, change_params
 from hyperpi.ring import Ring
-from hyperpi.roles import Caller
+from hyperpi.roles import ADMIN, Caller
 from hyperpi.row_changes import RowChanges
 from hyperpi.rpc import Connection
 
@@ -237,6 +237,7 @@ class Viewer:
             "sender": which == self.caller.sender,
             "connection": which == self.caller.connection,
             "all": True,
+            "admins": self.caller.role == ADMIN,
         }
         if follows.get(kind, False):
             self._queue_message(b'{"jsonrpc":"2.0","method":"%s","params":%s}' % (method.encode(), params))

@@ -35,6 +35,7 @@ from hypivisor.neighbours import announcement, unjoined
 from hypivisor.owners_console import OwnersConsole
 from hypivisor.registry import LIMITS, Registry
 from hypivisor.trust import Gate, open_gate
+from hypivisor.trust_methods import TrustMethods, certify_into
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,8 @@ async def running(config: HypivisorConfig) -> AsyncIterator[Hypivisor]:
         gate = stack.enter_context(open_gate(folder, config.mesh_name, config.pre_shared_token))
         registry = Registry(MeshView(gate.mesh.name, new_id("r", 8), LIMITS))
         gate.trust.remember_into(registry)
+        for row in gate.store.nodes():
+            certify_into(registry, row)
         hypivisor = await _serve(config, gate, registry, stack)
         async with asyncio.TaskGroup() as tasks:  # one that fails ends the hypivisor, and says why
             parts = [
@@ -160,7 +163,13 @@ async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack:
         changed=lambda: registry.show_pending(_waiting(joins.ls())),
     )
     enrolment = EnrolmentService(
-        gate.enroller, gate.ca, lambda: gate.mesh, gate.thread, reachable, joins=joins
+        gate.enroller,
+        gate.ca,
+        lambda: gate.mesh,
+        gate.thread,
+        reachable,
+        joins=joins,
+        certified=lambda row: certify_into(registry, row),
     )
     with _port_conflict(config.enrol_port, "--enrol-port"):
         enrolling, ports = enrol_server(enrolment, identity, [f"{config.node_host}:{config.enrol_port}"])
@@ -186,7 +195,18 @@ async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack:
             "listening": config.mdns,
         }
 
-    links.methods = Methods(links, gate.trust, home, join_address=join_address, nearby=nearby, joins=joins)
+    links.methods = Methods(
+        links,
+        gate.trust,
+        home,
+        join_address=join_address,
+        nearby=nearby,
+        joins=joins,
+        people=TrustMethods(gate, registry, join_address),
+    )
+    gate.trust.changed = lambda: notice(
+        mesh_pb2.Notice(topic="admins", method="trust.changed", params_json=b"{}")
+    )
     console = ConsoleService(links, links.methods, gate.trust)
     console_pb2_grpc.add_ConsoleServicer_to_server(OwnersConsole(console, links, gate.mesh.id), link_server)
     consoles.append(console)
@@ -239,6 +259,7 @@ def _waiting(waiting: list[Pending]) -> dict[str, contract.Node]:
             load=None,
             disk=None,
             code=machine.code,
+            approved=machine.approved_by is not None,
         )
         for machine in waiting
     }

@@ -19,6 +19,7 @@ from hyperpi.database import StoreUnwritable, open_database, transaction
 from hyperpi.errors import Overloaded
 
 MAX_DETAILS_BYTES = 16 * 1024  # more is cut: the trail says what happened, it is not an archive
+MAX_SEARCHED = 10_000  # rows that one search looks at: some 50 ms, which others wait for
 _GENESIS = hashlib.sha256(b"hyperpi audit v1").digest()
 
 _SCHEMA_1 = """
@@ -50,12 +51,54 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What verifying found. `broken_at` is the first row that does not fit, None when all do."""
+    """What verifying found (so far). `broken_at` is the first row that does not fit, None when all do."""
 
     rows: int
     head: bytes  # hash of the last good row; the same later means that nothing before it was changed
     broken_at: int | None = None
     reason: str = ""
+
+    @classmethod
+    def start(cls) -> "Verdict":
+        """Before the first row."""
+        return cls(0, _GENESIS)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows somebody looks for; what is not set does not matter. `about`: any one of these words."""
+
+    who: str = ""
+    what: str = ""
+    result: str = ""
+    about: tuple[str, ...] = ()
+    since: float | None = None  # Unix seconds
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, newest first, and below which row to look for more; None when there is no more."""
+
+    rows: list[AuditRow]
+    next: int | None
+
+
+def fits(row: AuditRow, wanted: Wanted) -> bool:
+    """Whether a row is looked for. Texts are found anywhere in a field, in any case."""
+    return (
+        (wanted.since is None or row.at >= wanted.since)
+        and (wanted.until is None or row.at <= wanted.until)
+        and (not wanted.result or row.result == wanted.result)
+        and wanted.who.casefold() in row.who.casefold()
+        and wanted.what.casefold() in row.what.casefold()
+        and (not wanted.about or _speaks_of(row, wanted.about))
+    )
+
+
+def _speaks_of(row: AuditRow, words: tuple[str, ...]) -> bool:
+    said = [row.who, *map(str, row.details.values())]
+    return any(word.casefold() in text.casefold() for word in words for text in said)
 
 
 class Audit:
@@ -64,6 +107,7 @@ class Audit:
     def __init__(self, db: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self._db = db
         self._clock = clock
+        self.appended: Callable[[], None] = lambda: None  # called in the thread that appends
 
     @classmethod
     def open(cls, path: Path, clock: Callable[[], float]) -> "Audit":
@@ -93,6 +137,7 @@ class Audit:
             raise AuditUnwritable(
                 "refused: the audit trail cannot be written", hint="is the disk full?"
             ) from exc
+        self.appended()
         return int(seq)
 
     def ls(self, limit: int = 100, *, before: int | None = None) -> list[AuditRow]:
@@ -103,22 +148,52 @@ class Audit:
         )
         return [_row(*found) for found in rows]
 
+    def search(self, wanted: Wanted, limit: int, *, before: int | None = None) -> Page:
+        """The newest rows that fit, below the row `before`: at most `limit`, of at most MAX_SEARCHED rows.
+
+        A page may be empty and have a next one. Rows stand in the order of time, so what is older than
+        `since` ends the search; a clock that was set back in between can hide rows behind it.
+        """
+        rows: list[AuditRow] = []
+        at, count = before if before is not None else 2**62, 0
+        for found in self._db.execute(
+            "SELECT * FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?", (at, MAX_SEARCHED)
+        ):
+            row = _row(*found)
+            if wanted.since is not None and row.at < wanted.since:
+                return Page(rows, None)
+            at, count = row.seq, count + 1
+            if fits(row, wanted):
+                rows.append(row)
+            if len(rows) == limit:
+                break
+        more = at > 1 and (len(rows) == limit or count == MAX_SEARCHED)
+        return Page(rows, at if more else None)
+
     def verify(self) -> Verdict:
         """Walk the whole chain."""
-        hash_before, count = _GENESIS, 0
+        verdict, done = self.verify_some(Verdict.start(), 2**62)
+        assert done
+        return verdict
+
+    def verify_some(self, so_far: Verdict, limit: int) -> tuple[Verdict, bool]:
+        """Walk on from where an earlier call came to, at most `limit` rows; whether that was all."""
+        hash_before, count = so_far.head, so_far.rows
         for seq, at, who, origin, what, result, details, found in self._db.execute(
-            "SELECT * FROM audit ORDER BY seq"
+            "SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (count, limit)
         ):
             if seq != count + 1:
-                return Verdict(count, hash_before, count + 1, "a row is missing")
+                return Verdict(count, hash_before, count + 1, "a row is missing"), True
             wanted = _hash(hash_before, seq, at, who, origin, what, result, details)
             if wanted != found:
-                return Verdict(count, hash_before, seq, "the row was changed")
+                return Verdict(count, hash_before, seq, "the row was changed"), True
             hash_before, count = wanted, seq
+        if count - so_far.rows == limit:
+            return Verdict(count, hash_before), False
         counter = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
         if counter is not None and counter[0] != count:
-            return Verdict(count, hash_before, count + 1, "rows at the end are missing")
-        return Verdict(count, hash_before)
+            return Verdict(count, hash_before, count + 1, "rows at the end are missing"), True
+        return Verdict(count, hash_before), True
 
 
 def _hash(before: bytes, *fields: object) -> bytes:
@@ -136,6 +211,8 @@ def _row(
 ) -> AuditRow:
     try:
         read = json.loads(details)
-    except ValueError:  # somebody edited it; verify() says where
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):  # somebody edited it; verify() says where
         read = {"unreadable": details}
     return AuditRow(seq, at, who, origin, what, result, read, found)

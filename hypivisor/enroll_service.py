@@ -34,7 +34,8 @@ from hypivisor.joins import (
     JoinSuperseded,
     PendingJoins,
 )
-from hypivisor.store import KeyRevoked, Mesh, NodeRow, Store
+from hypivisor.rows import Certified, Mesh, NodeRow
+from hypivisor.store import KeyRevoked, Store
 from hypivisor.tokens import TokenExpired, TokenOtherName, TokenUnknown, TokenUsed, check_join
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class Enroller:
                 new_id=new_id("n"),
                 name=wished or clean_name(host_name, "node"),
                 now=now,
+                address=address,
             )
         except tuple(REFUSALS) as exc:
             self._refused("node.join", address, exc, {"token": token_id[:16]})
@@ -162,13 +164,14 @@ class Enroller:
 
     def _certify(
         self, public_key: bytes, what: str, address: str, details: dict[str, object]
-    ) -> Callable[[str, str], tuple[bytes, float]]:
+    ) -> Callable[[str, str], Certified]:
         """What the store calls inside its transaction: no audit row, no certificate, no node."""
 
-        def certify(node_id: str, name: str) -> tuple[bytes, float]:
-            certificate = self._ca.issue_node(public_key, node_id, self._clock())
+        def certify(node_id: str, name: str) -> Certified:
+            now = self._clock()
+            pem = self._ca.issue_node(public_key, node_id, now)
             self._audit.append(name, address, what, "done", {"node": node_id, **details})
-            return certificate, tls.expires_at(certificate)
+            return Certified(pem, now, tls.renew_at(pem), tls.expires_at(pem))
 
         return certify
 
@@ -194,14 +197,14 @@ class EnrolmentService(rpc.EnrolmentServicer):
         reachable: Callable[[], Reachable],
         *,
         joins: PendingJoins | None = None,
-        joined: Callable[[NodeRow], None] = lambda node: None,
+        certified: Callable[[NodeRow], None] = lambda node: None,
     ) -> None:
         self._enroller = enroller
         self._ca = ca
         self._mesh = mesh
         self._disk = disk
         self._reachable = reachable
-        self._joined = joined
+        self._certified = certified
         self.joins = joins or PendingJoins(ca.fingerprint, time.monotonic)
 
     async def GetMesh(
@@ -231,7 +234,7 @@ class EnrolmentService(rpc.EnrolmentServicer):
                 address,
             )
         log.info("node joined node=%s name=%s address=%s", granted.node.id, granted.node.name, address)
-        self._joined(granted.node)
+        self._certified(granted.node)
         return self._granted(granted)
 
     async def Renew(
@@ -244,6 +247,7 @@ class EnrolmentService(rpc.EnrolmentServicer):
         async with _refusing(context, "renewal", address):
             granted = await self._disk.call(self._enroller.renew, request.node_id, request.csr_der, address)
         log.info("certificate renewed node=%s address=%s", granted.node.id, address)
+        self._certified(granted.node)
         at = self._reachable()
         return pb.RenewReply(
             certificate_pem=granted.certificate_pem,
@@ -283,7 +287,7 @@ class EnrolmentService(rpc.EnrolmentServicer):
             finally:
                 self.joins.remove(join)
             log.info("node joined node=%s name=%s address=%s", granted.node.id, granted.node.name, address)
-            self._joined(granted.node)
+            self._certified(granted.node)
             await context.write(pb.JoinAnswer(granted=self._granted(granted)))
 
     async def _decided(

@@ -19,12 +19,13 @@ from hyperpi.roles import Caller
 from hypivisor.joins import PendingJoins
 from hypivisor.link_service import LinkService
 from hypivisor.trust import Trust
+from hypivisor.trust_methods import TrustMethods
 
 ASK_S = 15.0  # a node answers from memory, or from its agent within 10 s
 SPAWN_S = 25.0
 LIST_S = 5.0
 
-# Recorded before they are done, and refused when that cannot be: who did what to whose agent, and to the mesh.
+# Recorded before they are done, and refused when that cannot be: who did what to whose agent, or to the mesh.
 AUDITED = frozenset(
     {
         "node.approve",
@@ -70,6 +71,7 @@ class Methods:
         join_address: Callable[[], Json],
         nearby: Callable[[], Json],
         joins: PendingJoins,
+        people: TrustMethods,
     ) -> None:
         self._links = links
         self._trust = trust
@@ -89,7 +91,7 @@ class Methods:
             "scroll.get": self._scroll_get,
             "mesh.get": self._mesh_get,
             "disk.restore": self._disk_restore,
-            **trust.methods(),
+            **people.handlers(),
         }
 
     async def call_from_front_end(self, method: str, params_json: bytes, caller: Caller) -> bytes:

@@ -68,6 +68,7 @@ class Registry:
         self.watchers: dict[AgentId, int] = {}
         self._node_of: dict[AgentId, NodeId] = {}
         self._pending: frozenset[str] = frozenset()
+        self._certificates: dict[NodeId, contract.Certificate] = {}
 
     # --- facts -----------------------------------------------------------------------------------------
 
@@ -108,6 +109,12 @@ class Registry:
         record.version, record.platform = about.get("version", ""), about.get("platform", "")
         record.address = about.get("address") or None
         return record
+
+    def certified(self, node: NodeId, certificate: contract.Certificate) -> None:
+        """A node has this certificate now; perhaps it has not linked yet."""
+        self._certificates[node] = certificate
+        if (record := self.nodes.get(node)) is not None:
+            self._show(record)
 
     def replace_agents(self, node: NodeId, agents: Iterable[Fields]) -> list[AgentId]:
         """A node's whole roster; returns the ids that it no longer has."""
@@ -177,6 +184,7 @@ class Registry:
     def forget(self, node: NodeId) -> None:
         """A revoked node leaves the list."""
         record = self.nodes.pop(node)
+        self._certificates.pop(node, None)
         for agent in record.agents:
             self._node_of.pop(agent, None)
         self.view.put(gone=[node, *record.agents])
@@ -308,8 +316,7 @@ class Registry:
             shown["detail"] = f"{record.name} is {record.state}; it was {fields['state']} when last heard of"
         return strict_json.encode(shown)
 
-    @staticmethod
-    def _node_json(record: NodeRecord) -> bytes:
+    def _node_json(self, record: NodeRecord) -> bytes:
         return strict_json.encode(
             contract.Node(
                 id=record.id,
@@ -323,5 +330,6 @@ class Registry:
                 agents=len(record.agents),
                 load=msgspec.convert(record.load, contract.Load | None),
                 disk=msgspec.convert(record.disk, contract.DiskRoom | None),
+                certificate=self._certificates.get(record.id),
             )
         )

@@ -13,7 +13,8 @@ from hyperpi.address import clean_name
 from hyperpi.errors import BadRequest, NotFound, Unauthenticated
 from hyperpi.roles import ADMIN, ROLES
 from hypivisor.attempts import AttemptLimiter
-from hypivisor.store import CodeRow, SessionRow, Store
+from hypivisor.rows import CodeRow, SessionRow
+from hypivisor.store import Store
 from hypivisor.tokens import MAX_CREDENTIAL_CHARS, Tokens, secret_hash
 
 CODE_TTL_S = 300.0
@@ -123,12 +124,12 @@ class Sessions:
         if not self._store.remove_session(session_id):
             raise NotFound("no such session")
 
-    def logout(self, cookie: str) -> str | None:
-        """End the session of a cookie; its id, or None when there was none."""
+    def logout(self, cookie: str) -> SessionRow | None:
+        """End the session of a cookie; what it was, or None when there was none."""
         row = self._store.session(secret_hash(cookie[:MAX_CREDENTIAL_CHARS]))
         if row is not None:
             self._store.remove_session(row.id)
-        return row.id if row else None
+        return row
 
     def sweep(self) -> list[str]:
         """Remove the sessions whose time is over; their ids."""
@@ -156,10 +157,14 @@ class Sessions:
         return NewSession(cookie, session)
 
     def _alive(self, row: SessionRow) -> bool:
-        now = self._clock()
-        return now < row.used_at + IDLE_S and now < row.created_at + MAX_S
+        return self._clock() < ends_at(row)
 
     def _touch(self, row: SessionRow) -> None:
         now = self._clock()
         if now - row.used_at >= TOUCH_S:
             self._store.touch_session(row.id, now)
+
+
+def ends_at(row: SessionRow) -> float:
+    """When a session ends if it is not used again, Unix seconds."""
+    return min(row.used_at + IDLE_S, row.created_at + MAX_S)

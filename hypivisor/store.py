@@ -1,29 +1,24 @@
-# ruff: noqa: S608  only the constants of _COLUMNS are formatted into SQL
+# ruff: noqa: S608  only the constants of COLUMNS are formatted into SQL
 """What the hypivisor must still know after a restart: trust, and each node's last roster.
 
 One SQLite file (WAL, synchronous=FULL). Methods block and belong to one thread: callers on an event loop go
 through `database.DiskThread`. Each public method is one transaction; `use_token_for_node` is the one that
 matters. The store keeps facts; whether a token may be used is decided in `hypivisor.tokens`, by a function
-passed in.
-
-Times are Unix seconds (float): they must mean the same after a restart. Secrets are stored as SHA-256 only:
-they have at least 128 random bits, so a slow hash would add nothing.
+passed in. What is kept: `hypivisor.rows`.
 """
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hyperpi.address import unique_name
-from hyperpi.database import StoreUnusable, open_database, transaction
+from hyperpi.database import StoreUnusable, StoreUnwritable, open_database, transaction
 from hyperpi.errors import Conflict, NotFound, Overloaded
+from hypivisor.rows import COLUMNS, MIGRATIONS, Certified, CodeRow, Mesh, NodeRow, SessionRow, TokenRow
 
 MAX_ROSTER_BYTES = 4 * 1024 * 1024  # 200 exited agents and as many live ones need about 400 KiB
-
-MAX_WAITING = 1000  # calls: at 100 a second for a disk that syncs, ten seconds of work
 
 
 class KeyRevoked(Conflict):
@@ -31,109 +26,6 @@ class KeyRevoked(Conflict):
 
     def __init__(self) -> None:
         super().__init__("this machine's key was revoked", hint="join again with a new key")
-
-
-@dataclass(frozen=True, slots=True)
-class Mesh:
-    """This mesh: `id` is that of its CA, `name` is for people."""
-
-    id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRow:
-    """A token as stored: of a machine that may join (role node), or of a person or program."""
-
-    id: str
-    role: str
-    name: str | None  # node: the only name it may join as; else: whose token this is
-    secret_hash: bytes = field(repr=False)
-    created_at: float
-    expires_at: float
-    uses_left: int | None  # None: any number until it expires
-    used_at: float | None = None  # last time
-    used_by_key: bytes | None = None  # role node: the public key that it let in
-    revoked_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRow:
-    """A machine of this mesh. `public_key` (SubjectPublicKeyInfo DER) is what it is pinned by."""
-
-    id: str
-    name: str
-    public_key: bytes
-    first_seen: float
-    boot: int = 0  # highest fencing counter seen; a lower one is a stale copy
-    last_seen: float | None = None
-    certificate_expires_at: float | None = None
-    revoked_at: float | None = None
-    left_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRow:
-    """A browser's session. The cookie's value is stored hashed; `id` is for lists and revoking."""
-
-    id: str
-    secret_hash: bytes = field(repr=False)
-    name: str
-    role: str
-    origin: str
-    address: str
-    created_at: float
-    used_at: float
-    token_id: str | None = None  # the token it was opened with: revoking that one ends this too
-
-
-@dataclass(frozen=True, slots=True)
-class CodeRow:
-    """A one-use login code, stored hashed."""
-
-    secret_hash: bytes = field(repr=False)
-    name: str
-    role: str
-    expires_at: float
-
-
-_SCHEMA_1 = """
-CREATE TABLE mesh (only INTEGER PRIMARY KEY CHECK (only = 1), id TEXT NOT NULL, name TEXT NOT NULL);
-CREATE TABLE tokens (
-    id TEXT PRIMARY KEY, role TEXT NOT NULL, name TEXT, secret_hash BLOB NOT NULL,
-    created_at REAL NOT NULL, expires_at REAL NOT NULL, uses_left INTEGER CHECK (uses_left >= 0),
-    used_at REAL, used_by_key BLOB, revoked_at REAL
-);
-CREATE TABLE nodes (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, public_key BLOB NOT NULL UNIQUE, first_seen REAL NOT NULL,
-    boot INTEGER NOT NULL, last_seen REAL, certificate_expires_at REAL, revoked_at REAL, left_at REAL
-);
-CREATE UNIQUE INDEX nodes_name ON nodes (name) WHERE revoked_at IS NULL;
-CREATE TABLE rosters (
-    node_id TEXT PRIMARY KEY REFERENCES nodes (id), boot INTEGER NOT NULL, at REAL NOT NULL,
-    roster BLOB NOT NULL
-);
-CREATE TABLE sessions (
-    id TEXT PRIMARY KEY, secret_hash BLOB NOT NULL UNIQUE, name TEXT NOT NULL, role TEXT NOT NULL,
-    origin TEXT NOT NULL, address TEXT NOT NULL, created_at REAL NOT NULL, used_at REAL NOT NULL,
-    token_id TEXT
-);
-CREATE TABLE login_codes (
-    secret_hash BLOB PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, expires_at REAL NOT NULL
-);
-CREATE TABLE failed_attempts (scope TEXT NOT NULL, address TEXT NOT NULL, at REAL NOT NULL);
-CREATE INDEX failed_attempts_at ON failed_attempts (scope, at);
-"""
-
-# Entry i brings a file from version i to i + 1. Entries are never edited once released, only added.
-MIGRATIONS: tuple[str, ...] = (_SCHEMA_1,)
-
-_COLUMNS = {
-    "tokens": "id, role, name, secret_hash, created_at, expires_at, uses_left, used_at, used_by_key, "
-    "revoked_at",
-    "nodes": "id, name, public_key, first_seen, boot, last_seen, certificate_expires_at, revoked_at, left_at",
-    "sessions": "id, secret_hash, name, role, origin, address, created_at, used_at, token_id",
-}
 
 
 class Store:
@@ -192,7 +84,7 @@ class Store:
 
     def tokens(self) -> list[TokenRow]:
         """All tokens that are still remembered, oldest first."""
-        rows = self._read(f"SELECT {_COLUMNS['tokens']} FROM tokens ORDER BY created_at, rowid")
+        rows = self._read(f"SELECT {COLUMNS['tokens']} FROM tokens ORDER BY created_at, rowid")
         return [TokenRow(*row) for row in rows]
 
     def revoke_token(self, token_id: str, now: float) -> list[str]:
@@ -206,51 +98,80 @@ class Store:
             ended = db.execute("DELETE FROM sessions WHERE token_id = ? RETURNING id", (token_id,)).fetchall()
             return [row[0] for row in ended]
 
-    def use_token(self, token_id: str, allow: Callable[[TokenRow | None], TokenRow], now: float) -> TokenRow:
+    def use_token(
+        self,
+        token_id: str,
+        allow: Callable[[TokenRow | None], TokenRow],
+        now: float,
+        *,
+        address: str | None,
+        exact_s: float,
+    ) -> TokenRow:
         """Check and use a token in one transaction; the row as it was before.
 
-        `allow` looks at the row and returns it, or raises, and then nothing changes. A token for any number
-        of uses is not written to: its last use is not worth an fsync per request.
+        `allow` looks at the row and returns it, or raises, and then nothing changes. Of a token for any
+        number of uses the last one is known to `exact_s`: it is not worth an fsync per request.
         """
+        token = allow(self._token(token_id))
+        if token.uses_left is None:
+            self.touch_token(token, now, address=address, exact_s=exact_s)
+            return token
         with self._transaction() as db:
             token = allow(self._token(token_id))
-            if token.uses_left is not None:
-                self._take_use(db, token, now, None)
+            self._take_use(db, token, now, address, None)
             return token
+
+    def touch_token(self, token: TokenRow, now: float, *, address: str | None, exact_s: float) -> None:
+        """Record that a token is in use, unless that was recorded less than `exact_s` ago."""
+        if token.used_at is not None and now - token.used_at < exact_s:
+            return
+        # A full disk must not lock out who could make room.
+        with suppress(StoreUnwritable), self._transaction() as db:
+            db.execute(
+                "UPDATE tokens SET used_at = ?, used_from = coalesce(?, used_from) WHERE id = ?",
+                (now, address, token.id),
+            )
 
     def use_token_for_node(
         self,
         token_id: str,
         allow: Callable[[TokenRow | None], TokenRow],
         public_key: bytes,
-        certify: Callable[[str, str], tuple[bytes, float]],
+        certify: Callable[[str, str], Certified],
         *,
         new_id: str,
         name: str,
         now: float,
+        address: str,
     ) -> tuple[NodeRow, bytes]:
         """Use a join token, record the node and issue its certificate: all of it or nothing.
 
-        `certify(node id, its name)` returns the certificate and when it ends. A key that is already a node
+        `certify(node id, its name)` returns the certificate. A key that is already a node
         of this mesh stays that node, with its id and name. Raises what `allow` and `certify` raise, and
         KeyRevoked for a key that was revoked.
         """
         with self._transaction(trust_changes=True) as db:
             token = allow(self._token(token_id))
             if token.used_by_key != public_key:  # else the first answer was lost: the same node again
-                self._take_use(db, token, now, public_key)
+                self._take_use(db, token, now, address, public_key)
             node = self._admit(db, public_key, new_id, token.name or name, now)
-            certificate, ends = certify(node.id, node.name)
-            return self._certified(db, node, ends), certificate
+            certified = certify(node.id, node.name)
+            return self._certified(db, node, certified), certified.pem
 
     def _take_use(
-        self, db: sqlite3.Connection, token: TokenRow, now: float, public_key: bytes | None
+        self,
+        db: sqlite3.Connection,
+        token: TokenRow,
+        now: float,
+        address: str | None,
+        public_key: bytes | None,
     ) -> None:
         if token.uses_left == 0:
             raise Conflict("the token has been used")  # `allow` said so already, in better words
         db.execute(
-            "UPDATE tokens SET uses_left = uses_left - 1, used_at = ?, used_by_key = ? WHERE id = ?",
-            (now, public_key, token.id),
+            "UPDATE tokens SET uses_left = uses_left - 1, used_at = ?, used_from = ?, used_by_key = ? "
+            "WHERE id = ?",
+            (now, address, public_key, token.id),
         )
 
     def forget_tokens(self, before: float) -> int:
@@ -265,7 +186,7 @@ class Store:
     def add_node(
         self,
         public_key: bytes,
-        certify: Callable[[str, str], tuple[bytes, float]],
+        certify: Callable[[str, str], Certified],
         *,
         new_id: str,
         name: str,
@@ -274,8 +195,8 @@ class Store:
         """Record a node that an admin approved and issue its certificate, in one transaction."""
         with self._transaction(trust_changes=True) as db:
             node = self._admit(db, public_key, new_id, name, now)
-            certificate, ends = certify(node.id, node.name)
-            return self._certified(db, node, ends), certificate
+            certified = certify(node.id, node.name)
+            return self._certified(db, node, certified), certified.pem
 
     def check_key(self, public_key: bytes) -> None:
         """Raise KeyRevoked for the key of a revoked node."""
@@ -283,7 +204,7 @@ class Store:
             raise KeyRevoked()
 
     def renew_node(
-        self, node_id: str, public_key: bytes, certify: Callable[[str, str], tuple[bytes, float]]
+        self, node_id: str, public_key: bytes, certify: Callable[[str, str], Certified]
     ) -> tuple[NodeRow, bytes]:
         """Issue a new certificate for a pinned key. Raises NotFound, KeyRevoked."""
         with self._transaction() as db:
@@ -292,8 +213,8 @@ class Store:
                 raise NotFound("no node with this id and key", hint="join the mesh again")
             if node.revoked_at is not None:
                 raise KeyRevoked()
-            certificate, ends = certify(node.id, node.name)
-            return self._certified(db, node, ends), certificate
+            certified = certify(node.id, node.name)
+            return self._certified(db, node, certified), certified.pem
 
     def node(self, node_id: str) -> NodeRow | None:
         """One node, also a revoked one."""
@@ -301,7 +222,7 @@ class Store:
 
     def nodes(self) -> list[NodeRow]:
         """All nodes, revoked ones too, in the order in which they joined."""
-        rows = self._read(f"SELECT {_COLUMNS['nodes']} FROM nodes ORDER BY first_seen, rowid")
+        rows = self._read(f"SELECT {COLUMNS['nodes']} FROM nodes ORDER BY first_seen, rowid")
         return [NodeRow(*row) for row in rows]
 
     def node_seen(self, node_id: str, boot: int, now: float) -> int:
@@ -344,7 +265,7 @@ class Store:
         self, db: sqlite3.Connection, public_key: bytes, new_id: str, name: str, now: float
     ) -> NodeRow:
         row = db.execute(
-            f"SELECT {_COLUMNS['nodes']} FROM nodes WHERE public_key = ?", (public_key,)
+            f"SELECT {COLUMNS['nodes']} FROM nodes WHERE public_key = ?", (public_key,)
         ).fetchone()
         if row is not None:
             known = NodeRow(*row)
@@ -360,11 +281,15 @@ class Store:
         rows = db.execute("SELECT name FROM nodes WHERE revoked_at IS NULL AND id != ?", (but,))
         return {row[0] for row in rows}
 
-    def _certified(self, db: sqlite3.Connection, node: NodeRow, ends: float) -> NodeRow:
-        db.execute("UPDATE nodes SET certificate_expires_at = ? WHERE id = ?", (ends, node.id))
-        certified = self._node(node.id)
-        assert certified is not None
-        return certified
+    def _certified(self, db: sqlite3.Connection, node: NodeRow, certified: Certified) -> NodeRow:
+        db.execute(
+            "UPDATE nodes SET certificate_issued_at = ?, certificate_renews_at = ?, "
+            "certificate_expires_at = ? WHERE id = ?",
+            (certified.issued_at, certified.renews_at, certified.expires_at, node.id),
+        )
+        row = self._node(node.id)
+        assert row is not None
+        return row
 
     # --- rosters ------------------------------------------------------------------------------------------
 
@@ -399,17 +324,17 @@ class Store:
 
     def session(self, secret_hash: bytes) -> SessionRow | None:
         """The session whose cookie has this hash."""
-        rows = self._read(f"SELECT {_COLUMNS['sessions']} FROM sessions WHERE secret_hash = ?", secret_hash)
+        rows = self._read(f"SELECT {COLUMNS['sessions']} FROM sessions WHERE secret_hash = ?", secret_hash)
         return SessionRow(*rows[0]) if rows else None
 
     def sessions(self) -> list[SessionRow]:
         """All sessions, oldest first, those that ran out but were not yet removed too."""
-        rows = self._read(f"SELECT {_COLUMNS['sessions']} FROM sessions ORDER BY created_at, rowid")
+        rows = self._read(f"SELECT {COLUMNS['sessions']} FROM sessions ORDER BY created_at, rowid")
         return [SessionRow(*row) for row in rows]
 
     def touch_session(self, session_id: str, now: float) -> None:
         """Record that a session was used."""
-        with self._transaction() as db:
+        with suppress(StoreUnwritable), self._transaction() as db:  # as for tokens
             db.execute("UPDATE sessions SET used_at = max(used_at, ?) WHERE id = ?", (now, session_id))
 
     def remove_session(self, session_id: str) -> bool:
@@ -465,11 +390,11 @@ class Store:
     # --- inside -------------------------------------------------------------------------------------------
 
     def _token(self, token_id: str) -> TokenRow | None:
-        rows = self._read(f"SELECT {_COLUMNS['tokens']} FROM tokens WHERE id = ?", token_id)
+        rows = self._read(f"SELECT {COLUMNS['tokens']} FROM tokens WHERE id = ?", token_id)
         return TokenRow(*rows[0]) if rows else None
 
     def _node(self, node_id: str) -> NodeRow | None:
-        rows = self._read(f"SELECT {_COLUMNS['nodes']} FROM nodes WHERE id = ?", node_id)
+        rows = self._read(f"SELECT {COLUMNS['nodes']} FROM nodes WHERE id = ?", node_id)
         return NodeRow(*rows[0]) if rows else None
 
     def _read(self, query: str, *values: object) -> list[Any]:
@@ -488,6 +413,6 @@ class Store:
 
 
 def _insert(db: sqlite3.Connection, table: str, row: object) -> None:
-    columns = _COLUMNS[table]
+    columns = COLUMNS[table]
     values = tuple(getattr(row, column) for column in columns.split(", "))
     db.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(values))})", values)

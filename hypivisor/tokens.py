@@ -17,7 +17,8 @@ from hyperpi.clock import rfc3339
 from hyperpi.errors import BadRequest, Conflict, Expired, Unauthenticated
 from hyperpi.roles import OPERATOR, ROLES
 from hypivisor.attempts import AttemptLimiter
-from hypivisor.store import Store, TokenRow
+from hypivisor.rows import TokenRow
+from hypivisor.store import Store
 
 NODE = "node"
 PRE_SHARED = "pre-shared"  # in place of an id: HYPI_TOKEN
@@ -25,6 +26,7 @@ TOKEN_TTL_S = 900.0
 MAX_TTL_S = 366 * 86400.0
 MAX_USES = 10_000
 REMEMBERED_S = 30 * 86400.0  # ended tokens stay listed that long, so that "used" is not said as "unknown"
+TOUCH_S = 60.0  # how exact "last used" is; each step costs a write that reaches the disk
 MAX_CREDENTIAL_CHARS = 512  # longer texts are not hashed
 
 _PERSONAL = re.compile(r"hp1u-([a-z2-7]{8})\.([a-z2-7]{32})")
@@ -135,15 +137,19 @@ class Tokens:
         """End a token and the browser sessions opened with it; their ids. Raises NotFound."""
         return self._store.revoke_token(token_id, self._clock())
 
-    def holds(self, token_id: str) -> bool:
-        """Whether whoever came with a token may stay; its uses were counted when they came."""
+    def keep(self, token_id: str) -> bool:
+        """Whether whoever came with a token may stay: a connection uses it as long as it is open.
+
+        Its uses were counted when they came.
+        """
         if token_id == PRE_SHARED:
             return self._pre_shared is not None
         now = self._clock()
-        return any(
-            row.id == token_id and row.revoked_at is None and row.expires_at > now
-            for row in self._store.tokens()
-        )
+        row = self._store.token(token_id)
+        if row is None or row.revoked_at is not None or row.expires_at <= now:
+            return False
+        self._store.touch_token(row, now, address=None, exact_s=TOUCH_S)
+        return True
 
     def authenticate(self, text: str, address: str | None) -> Credential:
         """Who comes with this token; takes one of its uses. Raises Unauthenticated, TooManyAttempts.
@@ -153,13 +159,13 @@ class Tokens:
         if address is not None:
             self._limiter.check(address)
         try:
-            return self._authenticate(text)
+            return self._authenticate(text, address)
         except TokenUnknown:
             if address is not None:
                 self._limiter.failed(address)
             raise
 
-    def _authenticate(self, text: str) -> Credential:
+    def _authenticate(self, text: str, address: str | None) -> Credential:
         if len(text) > MAX_CREDENTIAL_CHARS:
             raise TokenUnknown("the token is not known here")
         if self._pre_shared is not None and tls.same(self._pre_shared, secret_hash(text)):
@@ -169,7 +175,13 @@ class Tokens:
             raise TokenUnknown("the token is not known here")
         now = self._clock()
         try:
-            row = self._store.use_token(match[1], lambda found: check_personal(found, match[2], now), now)
+            row = self._store.use_token(
+                match[1],
+                lambda found: check_personal(found, match[2], now),
+                now,
+                address=address,
+                exact_s=TOUCH_S,
+            )
         except (TokenUsed, TokenExpired) as exc:
             # The secret was right, so this is no guess; but whoever comes is not let in: 401, not 409 or 410.
             raise Unauthenticated(str(exc), hint=exc.hint) from None

@@ -14,24 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hyperpi import contract, strict_json, tls
+from hyperpi import strict_json, tls
 from hyperpi.address import NodeId
-from hyperpi.clock import rfc3339
 from hyperpi.contract import Json
 from hyperpi.database import DiskThread
-from hyperpi.errors import BadRequest, Conflict, HyperPiError, NotForThisRole, NothingThere, Overloaded
+from hyperpi.errors import BadRequest, Conflict, HyperPiError, Overloaded
 from hyperpi.roles import ADMIN, Caller
 from hypivisor.attempts import AttemptLimiter
 from hypivisor.audit import Audit, AuditUnwritable
 from hypivisor.ca import MeshCa
 from hypivisor.enroll_service import Enroller
 from hypivisor.registry import Registry
-from hypivisor.sessions import NewSession, Sessions
-from hypivisor.store import Mesh, Store
+from hypivisor.rows import Mesh
+from hypivisor.sessions import LoginCode, NewSession, Sessions
+from hypivisor.store import Store
 from hypivisor.tokens import NODE, PRE_SHARED, Tokens
 
 log = logging.getLogger(__name__)
 
+TELL_S = 0.5  # what changes together is told once
 SAVE_S = 2.0  # a roster is remembered this long after its last change, at most
 
 Handler = Callable[[Json, Caller], Awaitable[Any]]
@@ -64,6 +65,8 @@ class Trust:
         self._unsaved: set[NodeId] = set()
         self._save_soon = asyncio.Event()
         self.ended: Callable[[str], None] = lambda session: None
+        self.changed: Callable[[], None] = lambda: None  # what an admin is shown may be out of date
+        self._changed_soon = asyncio.Event()
 
     # --- nodes -----------------------------------------------------------------------------------------
 
@@ -110,7 +113,29 @@ class Trust:
                 registry.remember(NodeId(row.id), row.name, roster, time.time())
 
     async def run(self, registry: Registry) -> None:
-        """Save rosters as they change, and end sessions whose time is over; until cancelled."""
+        """Save rosters as they change, end sessions whose time is over, tell of changes; until cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def appended() -> None:
+            loop.call_soon_threadsafe(self._changed_soon.set)
+
+        self._audit.appended = appended
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._remember(registry), name="remember-rosters")
+                tasks.create_task(self._tell(), name="tell-of-trust")
+        finally:
+            self._audit.appended = lambda: None
+
+    async def _tell(self) -> None:
+        """Everything that changes trust is in the trail: its rows are what there is to tell of."""
+        while True:
+            await self._changed_soon.wait()
+            await asyncio.sleep(TELL_S)
+            self._changed_soon.clear()
+            self.changed()
+
+    async def _remember(self, registry: Registry) -> None:
         try:
             while True:
                 await self._save_soon.wait()
@@ -142,13 +167,19 @@ class Trust:
         made = await self._thread.call(self._tokens.create, NODE, ttl_s=60.0)
         return made.token
 
-    def _login_url(self, code: str) -> str:
-        return f"{self._front_ends[-1]}/#login={code}"
+    @property
+    def has_front_end(self) -> bool:
+        """Whether a login link would lead anywhere."""
+        return bool(self._front_ends)
+
+    def login_url(self, code: LoginCode) -> str:
+        """The link that a browser opens; the code stands where no server sees it."""
+        return f"{self._front_ends[-1]}/#login={code.code}"
 
     async def owner_login(self) -> str:
         """A login link for the owner, who is an admin."""
         code = await self._thread.call(self._sessions.create_code, ADMIN, name=getpass.getuser())
-        return self._login_url(code.code)
+        return self.login_url(code)
 
     # --- the audit trail -------------------------------------------------------------------------------
 
@@ -169,110 +200,6 @@ class Trust:
     async def record_node(self, node: NodeId, what: str, result: str, details: Json) -> None:
         """An act of a machine."""
         await self._thread.call(self._audit.append, node, "link", what, result, details)
-
-    # --- methods ---------------------------------------------------------------------------------------
-
-    def methods(self) -> dict[str, Handler]:
-        """The methods of the contract that are about trust."""
-        return {
-            "token.create": self._token_create,
-            "token.ls": self._token_ls,
-            "token.revoke": self._token_revoke,
-            "login.create": self._login_create,
-            "session.ls": self._session_ls,
-            "session.revoke": self._session_revoke,
-            "audit.list": self._audit_list,
-            "audit.verify": self._audit_verify,
-        }
-
-    async def _token_create(self, params: Json, caller: Caller) -> Json:
-        wanted = contract.params_of(contract.TokenCreate, params)
-        made = await self._thread.call(
-            self._tokens.create, wanted.role, ttl_s=wanted.ttl_s, uses=wanted.uses, name=wanted.name
-        )
-        await self.record_done(caller, "token.create", {"id": made.id, "role": made.role})
-        return made.as_contract()
-
-    async def _token_ls(self, _params: Json, _caller: Caller) -> Json:
-        rows = await self._thread.call(self._tokens.ls)
-        return {
-            "tokens": [
-                {
-                    "id": row.id,
-                    "role": row.role,
-                    "name": row.name,
-                    "created": rfc3339(row.created_at),
-                    "expires": rfc3339(row.expires_at),
-                    "uses_left": row.uses_left,
-                    "last_used": rfc3339(row.used_at) if row.used_at else None,
-                    "revoked": row.revoked_at is not None,
-                }
-                for row in rows
-            ]
-        }
-
-    async def _token_revoke(self, params: Json, caller: Caller) -> Json:
-        token = contract.params_of(contract.IdParams, params).id
-        for session in await self._thread.call(self._tokens.revoke, token):
-            self.ended(session)
-        self.ended(token)
-        await self.record_done(caller, "token.revoke", {"id": token})
-        return {}
-
-    async def _login_create(self, params: Json, caller: Caller) -> Json:
-        role = params.get("role") or ADMIN
-        if role == ADMIN and caller.role != ADMIN:
-            raise NotForThisRole("only an admin makes a login link for an admin")
-        if not self._front_ends:
-            raise NothingThere("no Pi-DE runs for this mesh", hint="start one: `hyperpi pide run`")
-        # Without a name, a link with the caller's own rights is for the caller.
-        whose = params.get("name") or (caller.name if role == caller.role else None)
-        code = await self._thread.call(self._sessions.create_code, role, name=whose)
-        await self.record_done(caller, "login.create", {"role": role})
-        return {"url": self._login_url(code.code), "expires": rfc3339(code.expires_at)}
-
-    async def _session_ls(self, _params: Json, _caller: Caller) -> Json:
-        rows = await self._thread.call(self._sessions.ls)
-        return {
-            "sessions": [
-                {
-                    "id": row.id,
-                    "name": row.name,
-                    "role": row.role,
-                    "origin": row.origin,
-                    "created": rfc3339(row.created_at),
-                    "last_used": rfc3339(row.used_at),
-                }
-                for row in rows
-            ]
-        }
-
-    async def _session_revoke(self, params: Json, caller: Caller) -> Json:
-        session = contract.params_of(contract.IdParams, params).id
-        await self._thread.call(self._sessions.revoke, session)
-        self.ended(session)
-        await self.record_done(caller, "session.revoke", {"id": session})
-        return {}
-
-    async def _audit_list(self, params: Json, _caller: Caller) -> Json:
-        rows = await self._thread.call(self._audit.ls, int(params.get("limit", 100)))
-        return {
-            "rows": [
-                {
-                    "seq": row.seq,
-                    "at": rfc3339(row.at),
-                    "who": row.who,
-                    "origin": row.origin,
-                    "what": row.what,
-                    "result": row.result,
-                    "details": row.details,
-                }
-                for row in rows
-            ]
-        }
-
-    async def _audit_verify(self, _params: Json, _caller: Caller) -> Any:
-        return await self._thread.call(self._audit.verify)
 
     # --- front ends ------------------------------------------------------------------------------------
 
@@ -299,12 +226,14 @@ class Trust:
                 )
                 return {"name": found.name, "role": found.role, "credential": found.token_id or PRE_SHARED}
             case "auth.keep":
-                holds = self._sessions.keep if params["session"] else self._tokens.holds
+                holds = self._sessions.keep if params["session"] else self._tokens.keep
                 return {"holds": await self._thread.call(holds, params["credential"])}
             case "auth.logout":
                 ended = await self._thread.call(self._sessions.logout, params["cookie"])
                 if ended is not None:
-                    self.ended(ended)
+                    self.ended(ended.id)
+                    person = Caller(ended.name, ended.role, f"pide {params.get('address', '')}".strip())
+                    await self.record_done(person, "logout", {"session": ended.id})
                 return {}
             case _:
                 raise BadRequest(f"there is no method {method}")
@@ -340,6 +269,10 @@ class Gate:
     enroller: Enroller
     trust: Trust
     thread: DiskThread
+    store: Store
+    tokens: Tokens
+    sessions: Sessions
+    audit: Audit
 
 
 @contextmanager
@@ -363,4 +296,5 @@ def open_gate(folder: Path, mesh_name: str | None, pre_shared_token: str | None)
         tokens = Tokens(store, fingerprint, time.time, limiter, pre_shared=pre_shared_token)
         sessions = Sessions(store, tokens, time.time, limiter)
         trust = Trust(store, tokens, sessions, audit, thread, tls.base32(fingerprint)[:8].lower())
-        yield Gate(ca, mesh, Enroller(store, ca, audit, time.time), trust, thread)
+        enroller = Enroller(store, ca, audit, time.time)
+        yield Gate(ca, mesh, enroller, trust, thread, store, tokens, sessions, audit)

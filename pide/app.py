@@ -124,8 +124,9 @@ class Pide:
         return admitted
 
     async def _me(self, _request: Request, guest: Guest) -> Response:
-        caller = guest.caller
-        return JSONResponse({"name": caller.name, "role": caller.role, "mesh": self._client.view.mesh})
+        """Who asks, and the id under which their session or token is listed."""
+        who = {"name": guest.caller.name, "role": guest.caller.role, "credential": guest.credential}
+        return JSONResponse({**who, "mesh": self._client.view.mesh})
 
     async def _bank(self, request: Request, guest: Guest) -> Response:
         """A consistent picture, of now or with `?commit=` or `?at=` (Unix seconds, RFC 3339) of the past.

@@ -155,7 +155,8 @@ class Gatekeeper:
     async def logout(self, connection: HTTPConnection) -> None:
         """End the session of the cookie, and every connection that it opened."""
         if (cookie := connection.cookies.get(self.site.cookie)) is not None:
-            await self._client.call("auth.logout", {"cookie": cookie}, GATE)
+            asked = {"cookie": cookie, "address": address_of(connection)}
+            await self._client.call("auth.logout", asked, GATE)
 
     async def still_holds(self, guest: Guest) -> bool:
         """Whether a session or token is still good; an open page counts as using its session."""

@@ -75,13 +75,19 @@ VIEWER_METHODS = {
         "`{candidates: [Nearby], more, listening}`: machines heard of by mDNS that could join; `more` when "
         "not all found room, `listening` false with `--no-mdns`; then `nearby.changed`"
     ),
-    "token.create": Row("`{id, token, role, expires}`; the token is shown this once"),
-    "token.ls": Row("`{tokens: [{id, role, name, created, expires, uses_left, last_used, revoked}]}`"),
+    "token.create": Row(
+        "`{id, token, role, expires, command?, qr?}`; the token is shown this once. `command`: what joins a "
+        "machine with it. `qr`: rows of 0 and 1, without a margin"
+    ),
+    "token.ls": Row("`{tokens: [Token]}`; then `trust.changed`"),
     "token.revoke": Row("`{}`"),
-    "login.create": Row("`{url, expires}`", "`{role?, name?}`"),
-    "session.ls": Row("`{sessions: [{id, name, role, origin, created, last_used}]}`"),
-    "session.revoke": Row("`{}`", "`{id}`"),
-    "audit.list": Row("`{rows: [{seq, at, who, origin, what, result, details}]}`", "`{limit?}`"),
+    "login.create": Row("`{url, expires, qr?}`"),
+    "session.ls": Row("`{sessions: [LoginSession]}`; then `trust.changed`"),
+    "session.revoke": Row("`{}`"),
+    "audit.list": Row(
+        "`{rows: [AuditRow], next}`: `next` is the `before` of the next page, null when there is none. A "
+        "page may have fewer rows than `limit`, even none, although there are more: it looks at 10,000"
+    ),
     "audit.verify": Row(
         "`{rows, head, broken_at, reason}`: whether the chain is whole, and the first row where it is not"
     ),
@@ -120,6 +126,8 @@ NOTICES = {
     "agent.reset": "`{agent, epoch, reason}`: the conversation itself changed; attach again",
     "prompt.changed": "`{agent, id, receipt}`",
     "nearby.changed": "`{}`: an admin who shows `node.nearby` asks again",
+    "trust.changed": "`{}`, to admins: tokens, sessions or the audit trail may have changed; twice a second "
+    "at most",
     "scroll.changed": "`{scroll_id, to, state, opcode?, reason?}`, one series per recipient",
     "disk.changed": "`{node, bank, rows: [{row, state, kind, seq}]}` of the banks that are watched: each row "
     "as it is now. Changes that follow one another quickly are told as one",

@@ -1,38 +1,86 @@
 """`hyperpi audit`: who did what, from where, with what result."""
 
+import time
+from datetime import UTC, datetime
+
 import click
 
+from hyperpi.cli.client import Client
 from hyperpi.cli.options import Verb, connected, json_option
 from hyperpi.cli.output import Cell, note, print_json, print_table, to_json
-from hyperpi.cli.words import Json, one_line, rows_of
+from hyperpi.cli.words import Json, one_line, parse_duration, rows_of
+from hyperpi.clock import rfc3339
 from hyperpi.errors import HyperPiError
 
+PAGE = 500  # rows of one answer
 RESULT_STYLES = {"done": "good", "refused": "away", "failed": "bad"}
+
+
+def moment(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The callback of an option that is a time: RFC 3339, a day, or how long ago, as in 2h."""
+    if value is None:
+        return None
+    try:
+        return rfc3339(time.time() - parse_duration(value))
+    except ValueError:
+        pass
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no time: write 2h (ago), 2026-01-31 or 2026-01-31T12:00:00Z", param=param
+        ) from None
+    return rfc3339((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
 
 
 @click.command(
     cls=Verb,
     example="""hyperpi audit --limit 20
+               hyperpi audit --what node. --since 7d
+               hyperpi audit --who ann --result refused
+               hyperpi audit --about frontend@den
                hyperpi audit --verify
                hyperpi audit --json | jq '.[] | select(.what == "node.spawn")'""",
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Newest rows.")
+@click.option("--who", metavar="TEXT", help="Only of whoever has this in the name.")
+@click.option("--what", metavar="TEXT", help="Only acts with this in the name: node., revoke, token.create.")
+@click.option("--result", type=click.Choice(["asked", "done", "refused", "failed"]), help="Only these.")
+@click.option("--about", metavar="TEXT", help="Only rows that speak of this node, agent or other word.")
+@click.option("--since", metavar="TIME", callback=moment, help="2h, 7d, or a time such as 2026-01-31T12:00Z.")
+@click.option("--until", metavar="TIME", callback=moment, help="The same.")
 @click.option("--verify", is_flag=True, help="Check that no row was changed or removed; exit 1 if one was.")
 @json_option
-def audit(limit: int, verify: bool, as_json: bool) -> None:
-    """Print the audit trail, newest last."""
+def audit(limit: int, verify: bool, as_json: bool, **filters: str | None) -> None:
+    """Print the audit trail, newest last.
+
+    Every filter that is given must fit. With --json a list of {seq, at, who, origin, what, result, details}.
+    """
     with connected() as client:
         if verify:
             _print_verdict(client.call("audit.verify"), as_json)
             return
-        rows = rows_of(client.call("audit.list", {"limit": limit}), "rows")
+        rows = _newest(client, limit, {name: value for name, value in filters.items() if value})
     rows.sort(key=lambda row: int(row.get("seq") or 0))
     if as_json:
         print_json(rows)
     elif not rows:
-        note("nothing is recorded yet")
+        note("nothing is recorded that fits" if any(filters.values()) else "nothing is recorded yet")
     else:
         print_table(("TIME", "WHO", "FROM", "WHAT", "RESULT", "DETAILS"), [_row(row) for row in rows])
+
+
+def _newest(client: Client, limit: int, wanted: Json) -> list[Json]:
+    """The newest rows that fit, page by page: the server looks at so many rows for one answer."""
+    rows: list[Json] = []
+    while len(rows) < limit:
+        page = client.call("audit.list", {**wanted, "limit": min(PAGE, limit - len(rows))})
+        rows += rows_of(page, "rows")
+        before = page.get("next") if isinstance(page, dict) else None
+        if before is None:
+            break
+        wanted = {**wanted, "before": before}
+    return rows[:limit]
 
 
 def _row(row: Json) -> list[Cell | str]:

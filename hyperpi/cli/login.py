@@ -12,17 +12,19 @@ from hyperpi.cli.words import Json, ago, one_line
 @click.command(
     cls=Verb,
     example="""hyperpi login
-               hyperpi login --role viewer""",
+               hyperpi login --role viewer --name carol""",
 )
 @click.option("--role", type=click.Choice(["viewer", "operator", "admin"]), help="Default: admin.")
+@click.option("--name", metavar="NAME", help="Whose browser it is for.  [yours]")
 @json_option
-def login(role: str | None, as_json: bool) -> None:
+def login(role: str | None, name: str | None, as_json: bool) -> None:
     """Print a link that logs one browser in, once.
 
     With --json {url, expires}.
     """
+    asked = {key: value for key, value in (("role", role), ("name", name)) if value}
     with connected() as client:
-        made: Json = client.call("login.create", {"role": role} if role else {})
+        made: Json = client.call("login.create", asked)
     if as_json:
         print_json({"url": made.get("url"), "expires": made.get("expires")})
     else:

@@ -64,7 +64,7 @@ def ls(as_json: bool) -> None:
         print_json(nodes)
         return
     now = time.time()
-    columns = ("NODE", "STATE", "HEARD", "AGENTS", "LOAD", "DISK", "VERSION", "PLATFORM")
+    columns = ("NODE", "STATE", "HEARD", "AGENTS", "LOAD", "DISK", "CERTIFICATE", "VERSION", "PLATFORM")
     print_table(columns, [_row(row, now) for row in nodes])
     for row in nodes:
         if row.get("state") == "pending" and row.get("code"):
@@ -124,6 +124,7 @@ def show(name: str, as_json: bool) -> None:
             ("since", ago(found.get("since"), now)),
             ("last heard", ago(found.get("last_heard"), now)),
             ("address", str(found.get("address") or "")),
+            ("certificate", certificate_words(found.get("certificate"), now)),
             ("version", str(found.get("version") or "")),
             ("platform", str(found.get("platform") or "")),
             ("load", _load(found)),
@@ -205,6 +206,7 @@ def _row(row: Json, now: float) -> list[Cell | str]:
         str(row.get("agents") or "-"),
         _load(row) or "-",
         _disk(row) or "-",
+        _renewal(row.get("certificate"), now) or "-",
         one_line(row.get("version") or "-"),
         one_line(row.get("platform") or "-", 40),
     ]
@@ -230,6 +232,27 @@ def _seen(client: Client) -> list[Json]:
         return rows_of(client.call("node.nearby"), "candidates")
     except HyperPiError:
         return []
+
+
+def certificate_words(certificate: object, now: float) -> str:
+    """How old a node's certificate is, when it is renewed and when it ends; empty when nothing is known."""
+    if not isinstance(certificate, dict):
+        return ""
+    issued = f"issued {ago(certificate['issued'], now)}" if certificate.get("issued") else "issued earlier"
+    parts = [issued, _renewal(certificate, now), f"ends {ago(certificate.get('expires'), now)}"]
+    return ", ".join(part for part in parts if part)
+
+
+def _renewal(certificate: object, now: float) -> str:
+    """`renewed in 4d`; a time that has passed says that it should have been, or that it has ended."""
+    if not isinstance(certificate, dict):
+        return ""
+    if not (ends := ago(certificate.get("expires"), now)).startswith("in "):
+        return f"ended {ends}"
+    renews = ago(certificate.get("renews"), now) if certificate.get("renews") else ""
+    if renews and not renews.startswith("in "):
+        return f"renewal due since {renews.removesuffix(' ago')}"
+    return f"renewed {renews}" if renews else ""
 
 
 def _load(row: Json) -> str:

@@ -23,10 +23,17 @@ sessions = LazyGroup(
 )
 
 
-@click.command(cls=Verb, example="hyperpi sessions ls")
+@click.command(
+    cls=Verb,
+    example="""hyperpi sessions ls
+               hyperpi sessions ls --json | jq -r '.[] | select(.address != "127.0.0.1") | .id'""",
+)
 @json_option
 def ls(as_json: bool) -> None:
-    """List browsers that are logged in: who, as what, from where."""
+    """List browsers that are logged in: who, as what, from where, until when.
+
+    With --json a list of {id, name, role, origin, address, created, last_used, expires, token}.
+    """
     with connected() as client:
         rows = rows_of(client.call("session.ls"), "sessions")
     if as_json:
@@ -36,15 +43,17 @@ def ls(as_json: bool) -> None:
     else:
         now = time.time()
         print_table(
-            ("ID", "NAME", "ROLE", "PAGE", "SINCE", "LAST USED"),
+            ("ID", "NAME", "ROLE", "FROM", "PAGE", "SINCE", "LAST USED", "ENDS"),
             [
                 [
                     str(row.get("id")),
                     one_line(row.get("name")),
                     str(row.get("role")),
+                    one_line(row.get("address") or "-"),
                     one_line(row.get("origin")),
                     ago(row.get("created"), now),
                     ago(row.get("last_used"), now),
+                    ago(row.get("expires"), now),
                 ]
                 for row in rows
             ],

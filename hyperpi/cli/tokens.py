@@ -49,7 +49,7 @@ token = LazyGroup(
 def create(role: str, ttl: float, uses: int | None, name: str | None, as_json: bool) -> None:
     """Make a token. It is shown this once and stored only as a hash.
 
-    With --json {id, token, role, expires}.
+    With --json {id, token, role, expires}, and of a node's `command`, which joins a machine with it.
     """
     asked: Json = {"role": role, "ttl_s": ttl}
     if uses is not None:
@@ -70,10 +70,18 @@ def create(role: str, ttl: float, uses: int | None, name: str | None, as_json: b
         note("give it to a program as HYPI_TOKEN, or in a file with --token-file")
 
 
-@click.command(cls=Verb, example="hyperpi token ls")
+@click.command(
+    cls=Verb,
+    example="""hyperpi token ls
+               hyperpi token ls --json | jq -r '.[] | select(.last_used == null) | .id'""",
+)
 @json_option
 def ls(as_json: bool) -> None:
-    """List tokens, ended ones too; never their secrets."""
+    """List tokens, ended ones too; never their secrets.
+
+    With --json a list of {id, role, name, created, expires, uses_left, last_used, last_from, joined,
+    revoked}.
+    """
     with connected() as client:
         rows = rows_of(client.call("token.ls"), "tokens")
     if as_json:
@@ -82,7 +90,8 @@ def ls(as_json: bool) -> None:
         note("no tokens; `hyperpi token create` makes one")
     else:
         now = time.time()
-        print_table(("ID", "ROLE", "NAME", "STATE", "LAST USED"), [_row(row, now) for row in rows])
+        columns = ("ID", "ROLE", "NAME", "CREATED", "STATE", "LAST USED", "FROM")
+        print_table(columns, [_row(row, now) for row in rows])
 
 
 @click.command(cls=Verb, example="hyperpi token revoke k7d2mpqx")
@@ -103,14 +112,22 @@ def _row(row: Json, now: float) -> list[Cell | str]:
     if row.get("revoked"):
         state = Cell("revoked", "dim")
     elif row.get("uses_left") == 0:
-        state = Cell("used", "dim")
+        joined = row.get("joined")
+        state = Cell(f"used by {one_line(joined)}" if joined else "used", "dim")
     elif expires.endswith(("ago", "now")):
         state = Cell(f"expired {expires}", "dim")
     else:
         uses = row.get("uses_left")
         state = Cell(f"expires {expires}" + ("" if uses is None else f", {uses} uses left"), "good")
-    used = ago(row.get("last_used"), now)
-    return [str(row.get("id")), str(row.get("role")), str(row.get("name") or "-"), state, used]
+    return [
+        str(row.get("id")),
+        str(row.get("role")),
+        one_line(row.get("name") or "-"),
+        ago(row.get("created"), now),
+        state,
+        ago(row.get("last_used"), now),
+        one_line(row.get("last_from") or "-"),
+    ]
 
 
 def _join_address(call: object) -> str | None:

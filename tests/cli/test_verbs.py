@@ -1,6 +1,7 @@
 """Every verb explains itself, and with --json prints one document and nothing else."""
 
 import subprocess
+import time
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from cli_process import Run, run_alone
 
 from hyperpi.cli.boundary import root
 from hyperpi.cli.group import LazyGroup
+from hyperpi.clock import rfc3339
 
 
 def every_verb() -> list[tuple[str, ...]]:
@@ -274,6 +276,73 @@ def test_a_broken_audit_trail_is_exit_code_1_and_names_the_row(mesh: ControlSock
 
 def test_the_audit_trail_is_printed_oldest_first(mesh: ControlSocket, run: Run):
     assert [row["seq"] for row in run("audit", "--limit", "3", "--json").json] == [7, 8, 9]
+
+
+def test_the_audit_trail_is_read_page_by_page_up_to_the_limit(mesh: ControlSocket, run: Run):
+    assert [row["seq"] for row in run("audit", "--json").json] == list(range(1, 10))
+    assert [row["seq"] for row in run("audit", "--limit", "6", "--json").json] == list(range(4, 10))
+    asked = mesh.asked("audit.list")
+    assert [(page.get("before"), page["limit"]) for page in asked] == [
+        *((None, 50), (6, 46), (2, 42)),
+        *((None, 6), (6, 2)),
+    ]
+
+
+def test_the_server_filters_the_audit_trail(mesh: ControlSocket, run: Run):
+    filters = ("--who", "ann", "--what", "node.", "--result", "done", "--about", "den")
+    assert len(run("audit", *filters, "--since", "2026-01-01", "--json").json) == 9
+    asked = mesh.asked("audit.list")[0]
+    wanted = {"who": "ann", "what": "node.", "result": "done", "about": "den"}
+    assert asked == {**wanted, "since": "2026-01-01T00:00:00.000Z", "limit": 50}
+    done = run("audit", "--who", "nobody")
+    assert (done.out, "nothing is recorded that fits" in done.err) == ("", True)
+    for wrong in (("--since", "yesterday"), ("--until", "2026-13-01"), ("--result", "fine")):
+        assert run("audit", *wrong).code == 2
+
+
+def test_a_machine_tells_when_its_certificate_is_renewed(mesh: ControlSocket, run: Run):
+    def certificate(**hours: float) -> dict[str, str | None]:
+        return {key: rfc3339(time.time() + value * 3600 + 60) for key, value in hours.items()}
+
+    shown = mesh.mesh.nodes["n-den"]
+    shown["certificate"] = certificate(issued=-49, renews=63, expires=120)
+    assert "renewed in 2d" in run("node", "ls").out
+    assert "issued 2d ago, renewed in 2d, ends in 5d" in run("node", "show", "den").out
+    assert run("node", "show", "den", "--json").json["certificate"] == shown["certificate"]
+    shown["certificate"] = certificate(issued=-120, renews=-5, expires=40)
+    assert "renewal due since 4h" in run("node", "show", "den").out
+    shown["certificate"] = {**certificate(expires=-3), "issued": None, "renews": None}
+    assert "issued earlier, ended 2h ago" in run("node", "show", "den").out
+    shown["certificate"] = None
+    assert "certificate" not in run("node", "show", "den").out
+
+
+def test_a_token_and_a_session_tell_from_where_they_were_used(mesh: ControlSocket, run: Run):
+    known = {"id": "t9", "role": "node", "name": None, "expires": "2099-01-01T00:00:00.000Z", "uses_left": 0}
+    mesh.mesh.answers["token.ls"] = {
+        "tokens": [
+            {
+                **known,
+                "created": "2026-01-05T10:00:00.000Z",
+                "last_used": "2026-01-05T10:00:00.000Z",
+                "last_from": "192.0.2.9",
+                "joined": "por\u202ech",
+                "revoked": False,
+            }
+        ]
+    }
+    assert "used by porch" in run("token", "ls").out
+    assert "192.0.2.9" in run("token", "ls").out
+    mesh.mesh.answers["session.ls"] = {
+        "sessions": [{"id": "s1", "name": "ann", "role": "admin", "address": "192.0.2.8", "origin": "x"}]
+    }
+    assert "192.0.2.8" in run("sessions", "ls").out
+
+
+def test_a_login_link_can_be_for_somebody_else(mesh: ControlSocket, run: Run):
+    run("login", "--role", "viewer", "--name", "carol")
+    run("login")
+    assert mesh.asked("login.create") == [{"role": "viewer", "name": "carol"}, {}]
 
 
 def test_a_machine_that_waits_is_listed_first_with_its_code(mesh: ControlSocket, run: Run):

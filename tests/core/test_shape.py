@@ -10,6 +10,7 @@ import pytest
 import hyperpi.errors
 from hyperpi import contract, roles, status
 from hypivisor.methods import Methods
+from hypivisor.trust_methods import TrustMethods
 from node.backend import Backend
 from node.disk_methods import DiskMethods
 
@@ -102,7 +103,7 @@ def methods_in(cls: type) -> set[str]:
 
 
 def test_no_method_is_answered_without_a_row_in_the_table_of_roles():
-    answered = methods_in(Methods) | methods_in(Backend) | methods_in(DiskMethods)
+    answered = methods_in(Methods) | methods_in(TrustMethods) | methods_in(Backend) | methods_in(DiskMethods)
     assert answered
     assert answered <= roles.METHOD_ROLES.keys()
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from trust_world import Clock
 
-from hypivisor.audit import Audit, AuditUnwritable
+import hypivisor.audit as trail_module
+from hypivisor.audit import Audit, AuditUnwritable, Page, Verdict, Wanted
 
 
 @pytest.fixture
@@ -102,6 +103,82 @@ def test_any_text_can_be_recorded_and_huge_details_are_cut(audit: Audit):
 def test_the_file_is_synced_and_private(audit: Audit, tmp_path: Path):
     assert audit._db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert {oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {"0o600"}
+
+
+def seqs(page: Page) -> list[int]:
+    return [row.seq for row in page.rows]
+
+
+@pytest.fixture
+def busy(audit: Audit, clock: Clock) -> Audit:
+    """Ten joins, then one row each for what the search is about."""
+    audit.append("Anna", "pide 192.0.2.7", "node.spawn", "asked", {"node": "attic", "path": "/srv"})
+    clock.advance(1)
+    audit.append("bob", "cli", "token.create", "done", {"id": "abc", "role": "node"})
+    clock.advance(1)
+    audit.append("n-7", "link", "node.link", "refused", {"boot": 3})
+    return audit
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Wanted(who="ann"), [11, *range(10, 0, -1)]),
+        (Wanted(who="BOB"), [12]),
+        (Wanted(what="node.", result="asked"), [11]),
+        (Wanted(what="node.", result="refused"), [13]),
+        (Wanted(what="create"), [12]),
+        (Wanted(about=("attic",)), [11]),
+        (Wanted(about=("attic", "n-7")), [13, 11]),
+        (Wanted(about=("nowhere",)), []),
+        (Wanted(result="don"), []),
+        (Wanted(who="%"), []),
+    ],
+)
+def test_rows_are_found_by_who_what_result_and_what_they_are_about(
+    busy: Audit, wanted: Wanted, found: list[int]
+):
+    page = busy.search(wanted, 100)
+    assert (seqs(page), page.next) == (found, None)
+
+
+def test_rows_are_found_by_time(busy: Audit, clock: Clock):
+    assert seqs(busy.search(Wanted(since=clock() - 1.5), 100)) == [13, 12]
+    assert seqs(busy.search(Wanted(until=clock() - 1.5), 3)) == [11, 10, 9]
+    assert seqs(busy.search(Wanted(since=clock() - 4.5, until=clock() - 1.5), 100)) == [11, 10, 9]
+
+
+def test_pages_follow_one_another_without_a_gap_or_a_repeat(busy: Audit):
+    found, before = [], None
+    while True:
+        page = busy.search(Wanted(what="join"), 3, before=before)
+        found += seqs(page)
+        if (before := page.next) is None:
+            break
+    assert found == list(range(10, 0, -1))
+
+
+def test_a_search_looks_at_a_bounded_number_of_rows_and_says_where_to_go_on(
+    busy: Audit, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trail_module, "MAX_SEARCHED", 5)
+    nothing = busy.search(Wanted(who="nobody"), 100)
+    assert (nothing.rows, nothing.next) == ([], 9)
+    assert busy.search(Wanted(who="nobody"), 100, before=9).next == 4
+    assert busy.search(Wanted(who="nobody"), 100, before=4).next is None
+
+
+def test_the_chain_can_be_walked_in_parts(audit: Audit):
+    verdict, done = audit.verify_some(Verdict.start(), 4)
+    assert (verdict.rows, done) == (4, False)
+    tamper(audit, "UPDATE audit SET who = 'eve' WHERE seq = 7")
+    verdict, done = audit.verify_some(verdict, 4)
+    assert (verdict.broken_at, done) == (7, True)
+    tamper(audit, "UPDATE audit SET who = 'anna' WHERE seq = 7")
+    parts, (verdict, done) = 1, audit.verify_some(Verdict.start(), 5)
+    while not done:
+        parts, (verdict, done) = parts + 1, audit.verify_some(verdict, 5)
+    assert (parts, verdict) == (3, audit.verify())
 
 
 def test_a_second_reader_sees_every_row_at_once(audit: Audit, tmp_path: Path):

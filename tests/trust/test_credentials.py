@@ -10,6 +10,7 @@ from hyperpi import tls
 from hyperpi.clock import from_rfc3339
 from hyperpi.errors import BadRequest, Conflict, NotFound, Unauthenticated
 from hypivisor.attempts import AttemptLimiter, TooManyAttempts, address_key
+from hypivisor.rows import Certified
 from hypivisor.sessions import NoSession
 from hypivisor.store import Store
 
@@ -42,6 +43,41 @@ def test_a_token_gives_its_role_until_it_expires(trust: World, role: str):
     trust.clock.advance(60)
     with pytest.raises(Unauthenticated, match="expired"):
         trust.tokens.authenticate(made.token, HERE)
+
+
+def test_the_last_use_of_a_token_is_known_to_a_minute_and_from_where(trust: World):
+    made = trust.tokens.create("viewer", ttl_s=3600)
+
+    def last_use() -> tuple[float | None, str | None]:
+        row = trust.store.token(made.id)
+        assert row is not None
+        return row.used_at, row.used_from
+
+    assert last_use() == (None, None)
+    start = trust.clock()
+    trust.tokens.authenticate(made.token, HERE)
+    assert last_use() == (start, HERE)
+    trust.clock.advance(59)
+    trust.tokens.authenticate(made.token, "192.0.2.8")
+    assert last_use() == (start, HERE)  # not worth a write that reaches the disk
+    trust.clock.advance(1)
+    assert trust.tokens.keep(made.id)  # an open connection is a use, from where it was opened
+    assert last_use() == (start + 60, HERE)
+    trust.clock.advance(3600)
+    assert not trust.tokens.keep(made.id)
+    with pytest.raises(Unauthenticated):
+        trust.tokens.authenticate(made.token, "192.0.2.8")
+    assert last_use() == (start + 60, HERE)
+
+
+def test_a_full_disk_locks_nobody_out_who_has_a_token_or_a_session(trust: World):
+    made = trust.tokens.create("admin", ttl_s=86400)
+    opened = log_in(trust)
+    trust.clock.advance(3600)
+    trust.store._db.execute("PRAGMA query_only = ON")
+    assert trust.tokens.authenticate(made.token, HERE).role == "admin"
+    assert trust.tokens.keep(made.id)
+    assert trust.sessions.check(opened.cookie, ORIGIN).role == "admin"
 
 
 def test_tokens_without_a_name_are_told_apart(trust: World):
@@ -196,7 +232,7 @@ def test_sessions_are_listed_and_revoked_and_logged_out(trust: World):
     trust.sessions.revoke(first.session.id)
     with pytest.raises(NoSession):
         trust.sessions.check(first.cookie, ORIGIN)
-    assert trust.sessions.logout(second.cookie) == second.session.id
+    assert trust.sessions.logout(second.cookie) == second.session
     assert trust.sessions.logout(second.cookie) is None
     assert trust.sessions.ls() == []
     with pytest.raises(NotFound):
@@ -320,22 +356,22 @@ def test_a_store_of_a_newer_version_or_of_another_mesh_is_refused(trust: World, 
 
 def test_the_store_itself_never_gives_a_use_that_is_not_there(trust: World):
     made = trust.tokens.create("viewer", uses=1)
-    trust.store.use_token(made.id, lambda row: row, trust.clock())
+    trust.store.use_token(made.id, lambda row: row, trust.clock(), address=HERE, exact_s=60)
     with pytest.raises(Conflict, match="used"):
-        trust.store.use_token(made.id, lambda row: row, trust.clock())
+        trust.store.use_token(made.id, lambda row: row, trust.clock(), address=HERE, exact_s=60)
 
 
 def test_whoever_came_with_a_token_may_stay_until_it_ends_though_its_uses_are_spent(trust: World):
     made = trust.tokens.create("viewer", uses=1, ttl_s=60)
     assert trust.tokens.authenticate(made.token, None).token_id == made.id
-    assert trust.tokens.holds(made.id)
+    assert trust.tokens.keep(made.id)
     trust.clock.now += 61
-    assert not trust.tokens.holds(made.id)
+    assert not trust.tokens.keep(made.id)
 
     other = trust.tokens.create("viewer", ttl_s=60)
     trust.tokens.revoke(other.id)
-    assert not trust.tokens.holds(other.id)
-    assert not trust.tokens.holds("nobody's")
+    assert not trust.tokens.keep(other.id)
+    assert not trust.tokens.keep("nobody's")
 
 
 def test_a_store_that_others_could_read_is_closed_to_them(tmp_path: Path):
@@ -375,7 +411,7 @@ def test_a_full_disk_is_said_so_and_changes_nothing(trust: World):
 
 def test_rosters_outlive_a_restart_and_a_stale_one_never_replaces_a_newer(trust: World):
     node, _ = trust.store.add_node(
-        b"key", lambda node_id, name: (b"", 0.0), new_id="n-1", name="den", now=trust.clock()
+        b"key", lambda *_: Certified(b"", 0.0, 0.0, 0.0), new_id="n-1", name="den", now=trust.clock()
     )
     trust.store.save_roster(node.id, 2, b'["new"]', trust.clock())
     trust.store.save_roster(node.id, 1, b'["stale"]', trust.clock())

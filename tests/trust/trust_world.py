@@ -14,8 +14,9 @@ from hypivisor.attempts import AttemptLimiter
 from hypivisor.audit import Audit
 from hypivisor.ca import MeshCa
 from hypivisor.enroll_service import Enroller, EnrolmentService, Reachable
+from hypivisor.rows import Mesh
 from hypivisor.sessions import Sessions
-from hypivisor.store import Mesh, Store
+from hypivisor.store import Store
 from hypivisor.tokens import Tokens
 
 
