@@ -24,7 +24,6 @@ _ADLER: Final = 65_521  # largest prime below 2**16, RFC 1950
 _ZLIB_HEADER: Final = b"\x78\x01"  # deflate, 32 KiB window, fastest; 0x7801 is a multiple of 31
 _FINAL_BLOCK: Final = b"\x01\x00\x00\xff\xff"  # stored, last, empty
 _U32: Final = struct.Struct(">I")
-_TWO_U32: Final = struct.Struct(">II")
 _IHDR_END: Final = 33
 _FIRST_ROW: Final = 47
 _PREFIX: Final = 14  # chunk length, type, block header, filter byte
@@ -110,7 +109,7 @@ def size_in_header(start: bytes) -> tuple[int, int]:
 class Picture:
     """A PNG held as the bytes of its file. `write` rows, then `seal`; until then the Adler-32 is stale."""
 
-    __slots__ = ("_adlers", "_prefix_crc", "_sum", "_weighted", "grid", "image")
+    __slots__ = ("_adlers", "_prefix_crc", "_sum", "_weighted", "grid", "image", "sealed_at")
 
     def __init__(self, grid: Grid, image: bytearray) -> None:
         """Take the bytes of a file of exactly `grid.file_bytes`; its framing may be flawed."""
@@ -118,6 +117,7 @@ class Picture:
             raise ValueError(f"{len(image)} bytes; {grid.width}x{grid.height} pixels take {grid.file_bytes}")
         self.grid = grid
         self.image = image
+        self.sealed_at = grid.trailer_at + 13  # offset of the bytes that `seal` returns
         self._prefix_crc = zlib.crc32(row_prefix(grid)[4:])
         # Adler-32 is linear: started from 0 instead of 1 it gives each row's own share of both sums.
         self._adlers = array("L", (zlib.adler32(self.row(row), 0) for row in range(grid.height)))
@@ -138,6 +138,7 @@ class Picture:
         """The same picture in bytes of its own."""
         twin = object.__new__(Picture)  # not through __init__, which would add up all the pixels again
         twin.grid, twin.image, twin._prefix_crc = self.grid, bytearray(self.image), self._prefix_crc
+        twin.sealed_at = self.sealed_at
         twin._adlers, twin._sum, twin._weighted = self._adlers[:], self._sum, self._weighted
         return twin
 
@@ -148,34 +149,36 @@ class Picture:
 
     def write(self, row: int, content: bytes) -> None:
         """Replace a row by `content`, padded with zeros; at most `grid.row_bytes` long."""
-        row_bytes = self.grid.row_bytes
+        # Every stored row passes here: what `_add` does stands a second time, as a call is a tenth of it.
+        grid = self.grid
+        row_bytes = grid.row_bytes
         pixels = content.ljust(row_bytes, b"\x00")
         if len(pixels) != row_bytes:
             raise ValueError(f"{len(content)} bytes for a row of {row_bytes}")
         old, new = self._adlers[row], zlib.adler32(pixels, 0)
         self._adlers[row] = new
-        self._add(row, (new & 0xFFFF) - (old & 0xFFFF), (new >> 16) - (old >> 16))
-        start = FIRST_PIXEL + row * self.grid.stride
-        checksum = _U32.pack(zlib.crc32(pixels, self._prefix_crc))
-        self.image[start : start + row_bytes + 4] = pixels + checksum
+        to_sum = (new & 0xFFFF) - (old & 0xFFFF)
+        behind = (grid.height - 1 - row) * (row_bytes + 1)
+        self._sum = (self._sum + to_sum) % _ADLER
+        self._weighted = (self._weighted + (new >> 16) - (old >> 16) + behind * to_sum) % _ADLER
+        start = FIRST_PIXEL + row * grid.stride
+        end = start + row_bytes
+        self.image[start:end] = pixels
+        _U32.pack_into(self.image, end, zlib.crc32(pixels, self._prefix_crc))
 
     def seal(self) -> bytes:
         """Bring the Adler-32 and its chunk's CRC up to date; the changed bytes, at `sealed_at`."""
-        adler = self._weighted << 16 | self._sum
-        seal = _TWO_U32.pack(adler, zlib.crc32(_U32.pack(adler), _FINAL_CRC))
+        adler = (self._weighted << 16 | self._sum).to_bytes(4)
+        seal = adler + zlib.crc32(adler, _FINAL_CRC).to_bytes(4)
         at = self.sealed_at
         self.image[at : at + SEAL_BYTES] = seal
         return seal
 
-    @property
-    def sealed_at(self) -> int:
-        """Offset of the bytes that `seal` returns."""
-        return self.grid.trailer_at + 13
-
     def span(self, first: int, last: int) -> tuple[int, bytes]:
         """Offset and bytes of rows first..last with their checksums: what a write in place takes."""
-        start, end = self.grid.pixels_at(first), self.grid.chunk_at(last + 1)
-        return start, bytes(self.image[start:end])
+        stride = self.grid.stride
+        start = FIRST_PIXEL + first * stride
+        return start, bytes(self.image[start : _FIRST_ROW + (last + 1) * stride])
 
     def flaws(self) -> list[Flaw]:
         """Every place whose framing or checksum is wrong, in file order; empty for a sound picture."""
