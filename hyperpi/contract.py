@@ -89,6 +89,7 @@ class Agent(Shape):
     watchers: int
     usage: Usage
     resumed_from: str | None = None
+    pid_start: str | None = None  # tells that process from others with its pid; opaque
 
 
 class Load(Shape):

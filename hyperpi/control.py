@@ -12,11 +12,14 @@ from pathlib import Path
 from hyperpi import lines
 from hyperpi.contract import MAX_FRAME_BYTES
 from hyperpi.errors import BadMessage
-from hyperpi.process_tree import lineage, nearest
-from hyperpi.roles import AGENT, Caller
+from hyperpi.process_tree import Lineage, Relative, lineage
+from hyperpi.roles import AGENT, UNSEEN, Caller
 from hyperpi.status import to_json_rpc
 from hyperpi.strict_json import encode
-from hyperpi.viewer import Backend, Viewer, serve_viewer
+from hyperpi.viewer import RESTARTING, Backend, Viewer, serve_viewer
+
+# Of another pid namespace, gone already, or nested too deep: an agent's tool could be any of these.
+SOMEBODY = Caller("somebody", UNSEEN, "cli")
 
 
 class Occupancy:
@@ -34,10 +37,10 @@ class Occupancy:
 
 
 class ControlSocket:
-    """Serves one Unix socket. `agents`: the address of every living agent of this machine, by its pid."""
+    """Serves one Unix socket. `agents`: the address of every living agent of this machine by its process."""
 
     def __init__(
-        self, backend: Backend, owner: Callable[[], Caller], agents: Callable[[], Mapping[int, str]]
+        self, backend: Backend, owner: Callable[[], Caller], agents: Callable[[], Mapping[Relative, str]]
     ) -> None:
         self.viewers: set[Viewer] = set()
         self.occupancy = Occupancy()
@@ -45,7 +48,7 @@ class ControlSocket:
         self._owner = owner
         self._agents = agents
         # Who started us could have read every secret of ours: it gains nothing by becoming an agent later.
-        self._starters = lineage(os.getpid())
+        self._starters = lineage(os.getpid()).family
 
     async def serve(self, path: Path) -> None:
         """Listen until cancelled. Raises Conflict when another process listens there."""
@@ -54,13 +57,20 @@ class ControlSocket:
     async def _serve_one(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer_pid: int
     ) -> None:
-        viewer = Viewer(self._backend, self._caller(peer_pid), _LineOutlet(writer))
+        peer = lineage(peer_pid)
+        caller = self._caller(peer)
+        viewer = Viewer(self._backend, caller, _LineOutlet(writer))
         self.viewers.add(viewer)
         self.occupancy.tell(len(self.viewers))
 
         async def read() -> None:
             try:
                 while line := await reader.readline():
+                    now = self._caller(peer)
+                    if now.role != caller.role or (now.role == AGENT and now.name != caller.name):
+                        # Its ancestor has become an agent, or has another name: it comes back as who it is.
+                        viewer.end(RESTARTING, "this process belongs to an agent now")
+                        return
                     viewer.rpc.receive(line)
             except ValueError:  # the reader's word for a line over its limit
                 error = BadMessage(f"a line is larger than {MAX_FRAME_BYTES} bytes")
@@ -72,13 +82,11 @@ class ControlSocket:
             self.viewers.discard(viewer)
             self.occupancy.tell(len(self.viewers))
 
-    def _caller(self, peer_pid: int) -> Caller:
-        family = lineage(peer_pid)
-        if not family:  # of another pid namespace, or gone already
-            return Caller("a process that cannot be seen", AGENT, "agent")
-        agents = self._agents()
-        pid = nearest(family, agents, self._starters)
-        return self._owner() if pid is None else Caller(agents[pid], AGENT, "agent")
+    def _caller(self, peer: Lineage) -> Caller:
+        agent = peer.nearest(self._agents(), self._starters)
+        if agent is not None:
+            return Caller(agent, AGENT, "agent")
+        return self._owner() if peer.complete else SOMEBODY
 
 
 class _LineOutlet:

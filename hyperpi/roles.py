@@ -12,6 +12,7 @@ ROLES = (VIEWER, OPERATOR, ADMIN)  # each may do what the ones before it may
 # What an agent's own tools may ask on a control socket: what the agent may ask on its socket, no more. It is
 # not a rung of the ladder above: an agent sees no other's conversation.
 AGENT = "agent"
+UNSEEN = "unseen"  # somebody at a control socket who could be anybody, and may do nothing
 AGENT_METHODS = frozenset({"mesh.get", "scroll.send", "scroll.list", "scroll.get"})
 
 METHOD_ROLES: dict[str, str] = {
@@ -88,6 +89,11 @@ def check(caller: Caller, method: str) -> None:
                 f"{method} is not for an agent, and this was asked by {caller.name} or what it has started",
                 hint="a person can do it, or give it a token: HYPIVISOR and HYPI_TOKEN",
             )
+    elif caller.role == UNSEEN:
+        raise NotForThisRole(
+            "this process cannot be told from an agent's: its ancestors cannot be seen",
+            hint="ask from a terminal of this machine, or with a token: HYPIVISOR and HYPI_TOKEN",
+        )
     elif needed is None or not allows(caller.role, needed):
         raise NotForThisRole(
             f"{method} is not for the role {caller.role}",

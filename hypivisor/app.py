@@ -268,8 +268,10 @@ def _waiting(waiting: list[Pending]) -> dict[str, contract.Node]:
 async def _serve_control(hypivisor: Hypivisor) -> None:
     """The socket of this machine's owner, who is an admin; of the home node's agents, too."""
     owner = Caller(getpass.getuser(), ADMIN, "cli")
-    home = _home_node(hypivisor.config)
-    control = ControlSocket(hypivisor.client, lambda: owner, lambda: hypivisor.registry.agents_by_pid(home()))
+    local = _node_beside(hypivisor.config.home)
+    control = ControlSocket(
+        hypivisor.client, lambda: owner, lambda: hypivisor.registry.agents_by_process(local())
+    )
 
     def notice(topic: str, method: str, params: bytes) -> None:
         for viewer in control.viewers:
@@ -289,16 +291,19 @@ async def _discovery(hypivisor: Hypivisor) -> None:
 
 
 def _home_node(config: HypivisorConfig) -> Callable[[], NodeId | None]:
-    """The node that shares our home: its id stands in its identity once it has joined."""
-    path = config.home.node / "identity" / "mesh.json"
+    """The node that keeps what people send, if there is to be one."""
+    return _node_beside(config.home) if config.home_node else lambda: None
 
-    def home() -> NodeId | None:
-        if not config.home_node:
-            return None
+
+def _node_beside(home: Home) -> Callable[[], NodeId | None]:
+    """The node that shares our home: its id stands in its identity once it has joined."""
+    path = home.node / "identity" / "mesh.json"
+
+    def beside() -> NodeId | None:
         known = runfile.read(path)
         return NodeId(known["node_id"]) if known and "node_id" in known else None
 
-    return home
+    return beside
 
 
 @contextmanager

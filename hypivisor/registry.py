@@ -15,6 +15,7 @@ from hyperpi.address import AgentId, NodeId, parse_address
 from hyperpi.clock import rfc3339
 from hyperpi.errors import AmbiguousName, Conflict, NotFound
 from hyperpi.mesh_view import MeshView
+from hyperpi.process_tree import Relative
 
 HEARTBEAT_S = 5.0
 DISCONNECTED_S = 15.0  # three missed heartbeats
@@ -249,15 +250,15 @@ class Registry:
             )
         return found[0][0]
 
-    def agents_by_pid(self, node: NodeId | None) -> dict[int, str]:
-        """The address of every living agent of a node, by its process; of one not heard of yet, nothing."""
+    def agents_by_process(self, node: NodeId | None) -> dict[Relative, str]:
+        """The address of every living agent of a node by its process, as last heard of."""
         record = self.nodes.get(node) if node is not None else None
-        if record is None or not record.boot:  # what an earlier life remembers may be other processes by now
+        if record is None:
             return {}
         return {
-            fields["pid"]: f"{fields['name']}@{record.name}"
+            Relative(fields["pid"], fields["pid_start"]): f"{fields['name']}@{record.name}"
             for fields in record.agents.values()
-            if fields["state"] != "exited" and fields.get("pid")
+            if fields["state"] != "exited" and fields.get("pid") and fields.get("pid_start")
         }
 
     def matching(self, text: str) -> list[Found]:

@@ -18,6 +18,7 @@ from hyperpi.address import AgentId
 from hyperpi.clock import rfc3339
 from hyperpi.errors import HyperPiError, NodeUnreachable, UnknownMethod
 from hyperpi.event import Cursor, Reset
+from hyperpi.process_tree import Relative
 from node.eventlog import EventLog
 from node.process import ExitWatch, is_alive, process_start
 from node.roster import GRACE_S, AgentRecord, Roster, agent_shape
@@ -104,12 +105,12 @@ class Agents:
         watchers = self.watchers.get(agent, 0)
         return agent_shape(record, node=self.node, node_name=self.node_name, watchers=watchers)
 
-    def by_pid(self) -> dict[int, str]:
+    def by_process(self) -> dict[Relative, str]:
         """The address of every living agent, by its process."""
         return {
-            record.pid: f"{record.name}@{self.node_name}"
+            Relative(record.pid, record.pid_start): f"{record.name}@{self.node_name}"
             for record in self.roster
-            if record.live and record.pid is not None
+            if record.live and record.pid is not None and record.pid_start is not None
         }
 
     def log_of(self, agent: AgentId) -> EventLog:

@@ -151,7 +151,7 @@ class Node:
         self.mirrors.use(self.link)
         self.owner = OwnersBackend(self.backend, self.agents, self.link, self._notify_owner)
         self.local = LocalEndpoint(self.backend, local_token(self.folder / "token"))
-        self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_pid)
+        self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_process)
         self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
 
     # --- what it looks like ----------------------------------------------------------------------------

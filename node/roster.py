@@ -313,6 +313,7 @@ def agent_shape(record: AgentRecord, *, node: str, node_name: str, watchers: int
         evidence=contract.Evidence(
             process=when(record.process_seen), stream=when(record.stream_seen), turn=when(record.turn_seen)
         ),
+        pid_start=record.pid_start,
         watchers=watchers,
         usage=record.usage,
     )

@@ -86,8 +86,10 @@ export function startNode(home: Home, guard: Guard): void {
   if (program === undefined || existsSync(join(home.path, "node", "stopped"))) return;
   const env: NodeJS.ProcessEnv = { ...process.env, HYPERPI_HOME: home.path };
   delete env["HYPI_TOKEN"];
-  // Its own session and a neutral folder: it must outlive this pi and pin none of its resources.
-  const child = spawn(program, args, { detached: true, stdio: "ignore", cwd: homedir(), env });
+  // Its own session and a neutral folder: it must outlive this pi and pin none of its resources. And by a shell
+  // that ends at once, so that it is nobody's child: whoever starts a node is taken for its owner.
+  const orphan = ["-c", '"$@" &', "sh", program, ...args];
+  const child = spawn("/bin/sh", orphan, { detached: true, stdio: "ignore", cwd: homedir(), env });
   child.on("error", (error) => guard.note("start node", error));
   child.unref();
 }

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -104,6 +104,12 @@ class System:
 
     def start(self, *flags: str, port: int = 0) -> None:
         """Run `up` until the node is linked to it."""
+        self.begin(*flags, port=port)
+        until(lambda: self.said("node")["linked"], "the link of the node")
+        self.pids.add(self.node_pid())
+
+    def begin(self, *flags: str, port: int = 0) -> None:
+        """Run `up` until the hypivisor is there."""
         ports = ["--port", str(port), "--grpc-port", "0", "--enrol-port", "0", "--no-mdns"]
         command = [*COMMAND, "up", "--name", NODE, *ports, *flags]
         out = (self.folder / "up.out").open("ab")
@@ -111,8 +117,6 @@ class System:
         out.close()
         self.pids.add(self.up.pid)
         until(lambda: self.said("hypivisor")["pid"] == self._up().pid, "the hypivisor")
-        until(lambda: self.said("node")["linked"], "the link of the node")
-        self.pids.add(self.node_pid())
 
     def _up(self) -> subprocess.Popen[bytes]:
         assert self.up is not None
@@ -226,6 +230,7 @@ class System:
                 [sys.executable, str(Path(__file__).with_name("live_agent.py")), name, str(effects)],
                 env=self.environment,
                 cwd=self.folder,
+                stdin=subprocess.PIPE,
             ),
             effects,
         )
@@ -235,6 +240,7 @@ class System:
         finally:
             made.process.kill()
             made.process.wait(PATIENCE_S)
+            made.input.close()
 
 
 def _unasked(method: str, _params: msgspec.Raw) -> Json:
@@ -703,6 +709,12 @@ class AgentProcess:
     def pid(self) -> int:
         """Its process."""
         return self.process.pid
+
+    @property
+    def input(self) -> IO[bytes]:
+        """Commands that it runs, a line each, whether it is connected or not."""
+        assert self.process.stdin is not None
+        return self.process.stdin
 
     def effects(self) -> list[Json]:
         """What it did so far, oldest first: every registration, prompt, scroll."""

@@ -3,7 +3,7 @@
 usage: live_agent.py NAME EFFECTS_FILE
 
 The prompt "chatter N" makes it emit N events a second until the prompt "hush"; "leave" makes it say goodbye;
-"run COMMAND" makes it run a shell command, as an agent's tool does.
+"run COMMAND" makes it run a shell command, as an agent's tool does. So does a line on its standard input.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ class Standing(Agent):
     async def stay(self) -> None:
         """Register, serve, and dial again whenever the connection has gone."""
         talking = asyncio.create_task(self._talk())
+        listening = asyncio.create_task(self._listen())
         while not talking.done():
             with contextlib.suppress(OSError, HyperPiError):
                 await self.dial()
@@ -44,7 +45,7 @@ class Standing(Agent):
                 assert self._reading is not None
                 await self._reading
             await asyncio.sleep(REDIAL_S)
-        await talking
+        await asyncio.gather(talking, listening)
 
     async def _talk(self) -> None:
         """Emit at the rate that was asked for, connected or not: what was not acknowledged is sent again."""
@@ -73,6 +74,13 @@ class Standing(Agent):
             elif word == "run":
                 self._tool = asyncio.create_task(self._run(rate))
         return answer
+
+    async def _listen(self) -> None:
+        lines = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(lines)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+        while line := await lines.readline():
+            await self._run(line.decode())
 
     async def _run(self, command: str) -> None:
         pipe = asyncio.subprocess.PIPE

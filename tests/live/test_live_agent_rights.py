@@ -2,27 +2,31 @@
 
 import asyncio
 import json
+import os
 import shlex
+import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from live import COMMAND, TOKEN, AgentProcess, Program, System, new_system, until
+
+from hyperpi.process_tree import MAX_DEPTH
 
 
 class Tool:
     """The shell of an agent in a process of its own."""
 
-    def __init__(self, system: System, process: AgentProcess, name: str) -> None:
-        self._system = system
+    def __init__(self, process: AgentProcess) -> None:
         self._process = process
-        self._name = name
 
     def run(self, *argv: str, settings: str = "") -> dict[str, object]:
         """`hyperpi ARGV`, run by the agent in a shell of a shell: code, out, err."""
-        command = f"{settings} {shlex.join(COMMAND + list(argv))}"
+        command = f"{settings} {shlex.join(COMMAND + list(argv))}; exit $?"
         before = len(self._process.did("ran"))
-        asked = self._system.run("prompt", self._name, f"run sh -c {shlex.quote(command + '; exit $?')}")
-        assert asked.returncode == 0, asked.stderr
+        self._process.input.write(f"sh -c {shlex.quote(command)}\n".encode())
+        self._process.input.flush()
         found: dict[str, object] = until(lambda: self._process.did("ran")[before:], f"the end of {argv}")[0]
         return found
 
@@ -33,7 +37,7 @@ def tool(system: System) -> Iterator[Tool]:
     with system.agent_process("river") as process:
         process.registered()
         until(lambda: "river@den" in system.run("ls").stdout, "river in the list")
-        yield Tool(system, process, "river@den")
+        yield Tool(process)
 
 
 FORBIDDEN = [
@@ -119,7 +123,41 @@ def test_on_a_node_without_its_hypivisor_an_agents_tool_gets_no_more():
         lonely.end_up()
         with lonely.agent_process("island") as process:
             process.registered()
-            tool = Tool(lonely, process, "island")
+            tool = Tool(process)
             done = tool.run("stop", "island")
             assert done["code"] == 1 and "is not for an agent" in str(done["err"])
             assert tool.run("ls")["code"] == 0
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-node",)], ids=" ".join)
+def test_a_hypivisor_that_has_not_heard_of_its_node_yet_knows_its_agents_all_the_same(flags: tuple[str, ...]):
+    with new_system() as system:
+        system.start()
+        with system.agent_process("patient") as process:
+            process.registered()
+            until(lambda: "patient@den" in system.run("ls").stdout, "patient in the list")
+            system.end_up()
+            os.kill(system.node_pid(), signal.SIGSTOP)
+            try:
+                system.begin(*flags)
+                done = Tool(process).run("token", "create", "--role", "admin")
+                assert done["code"] == 1 and "is not for an agent" in str(done["err"])
+                assert system.run("token", "ls").returncode == 0
+            finally:
+                os.kill(system.node_pid(), signal.SIGCONT)
+
+
+NEST = f"""
+import os, sys
+for _ in range({MAX_DEPTH}):
+    child = os.fork()
+    if child:
+        os._exit(os.waitpid(child, 0)[1] >> 8)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_tool_that_is_nested_too_deep_to_be_told_from_an_agents_is_refused(tool: Tool, tmp_path: Path):
+    (tmp_path / "nest.py").write_text(NEST)
+    done = tool.run("login", settings=f"{sys.executable} {tmp_path}/nest.py")
+    assert done["code"] == 1 and "ancestors cannot be seen" in str(done["err"]), done
