@@ -88,6 +88,7 @@ class NodeLink:
         self.node = node
         self.queue: FrameQueue[mesh_pb2.HypivisorFrame] = FrameQueue()
         self.farewell: str | None = None
+        self.restored = False  # its disk came from a copy lately
         self.over = asyncio.Event()
         self._numbers = itertools.count(1)
         self._calls: dict[int, asyncio.Future[bytes]] = {}
@@ -359,6 +360,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             older.close()
             self._tell_gone(node)  # the new stream has not been asked for anything yet
         link = self.links[node] = NodeLink(node)
+        link.restored = hello.restored
         self._dropped.pop(node, None)
         self._linked.set()
         self._linked = asyncio.Event()
@@ -373,7 +375,10 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         log.info("node linked node=%s name=%s boot=%d", node, name, hello.boot)
         for other in self.links.values():
             if other is not link:
-                other.send(back=mesh_pb2.NodeBack(name=name))
+                other.send(back=mesh_pb2.NodeBack(name=name, restored=hello.restored))
+                if other.restored:  # it may have come back while this one was away
+                    back = mesh_pb2.NodeBack(name=self.registry.nodes[other.node].name, restored=True)
+                    link.send(back=back)
         return link, frames[1:]
 
     async def _read(

@@ -141,6 +141,7 @@ class Node:
             mirrors=self.mirrors,
             targets=self._targets,
             boot=boot,
+            restored=restored_below > 0,
             address=lambda: discovery.own_addresses()[0],
             call=self.backend.call,
             status=lambda: (self.meter.read(), self._disk_room()),
@@ -415,7 +416,7 @@ async def opened(config: NodeConfig) -> AsyncIterator[Node]:
         restored = await asyncio.to_thread(mirror_restoring.finish, folder)
         policy = load_policy(folder / "node.toml", config.user_home)
         disk = await stack.enter_async_context(_disk(folder, policy.disk))
-        below = restored.next_seq if restored is not None else 0
+        below = restored.doubtful_below(time.time()) if restored is not None else 0
         yield Node(config, identity.next_boot(folder), disk, receipts, store, prompts, below)
 
 

@@ -66,8 +66,8 @@ class ScrollFrames(Protocol):
     def receipt(self, frame: mesh_pb2.ScrollReceipt) -> None:
         """A receipt for a scroll of ours, or the acknowledgement of one that we sent."""
 
-    def node_back(self, name: str) -> None:
-        """A node that was away can be reached again."""
+    def node_back(self, name: str, restored: bool) -> None:
+        """A node that was away can be reached again, maybe with a disk that came from a copy."""
 
 
 class MirrorFrames(Protocol):
@@ -114,6 +114,7 @@ class Link(Observer):
         mirrors: MirrorFrames,
         targets: Callable[[], Awaitable[Sequence[Target]]],
         boot: int,
+        restored: bool,
         address: Callable[[], str],
         call: Callable[[str, Json, Caller], Awaitable[bytes]],
         status: Callable[[], tuple[Mapping[str, Any], Mapping[str, Any] | None]],
@@ -128,6 +129,7 @@ class Link(Observer):
         self._mirrors = mirrors
         self._targets = targets
         self._boot = boot
+        self._restored = restored
         self._address = address
         self._call = call
         self._status = status
@@ -288,6 +290,7 @@ class Link(Observer):
             agents=[self._report(record.id) for record in self.agents.roster],
             status=self._status_frame(),
             address=self._address(),
+            restored=self._restored,
         )
 
     def _begin(self, welcome: mesh_pb2.Welcome, target: Target) -> None:
@@ -448,7 +451,7 @@ class Link(Observer):
             case "receipt":
                 self._scrolls.receipt(frame.receipt)
             case "back":
-                self._scrolls.node_back(frame.back.name)
+                self._scrolls.node_back(frame.back.name, frame.back.restored)
                 self._mirrors.node_back(frame.back.name)
             case "mirror":
                 self._mirrors.frame(frame.mirror)

@@ -36,6 +36,7 @@ from pxldisk import Copy, NoSpace, Piece, Place, PxlDiskError, reader, verify
 log = logging.getLogger(__name__)
 
 OFFER_S = 10.0  # the other side looks through its copy first; below the 15 s that a hypivisor waits for us
+DOUBTFUL_S = 30 * 86_400.0  # as long as a scroll may live
 READY = "ready.json"
 RESTORED = "restored.json"
 
@@ -63,6 +64,10 @@ class Report:
     at: float
     state: str = "ready"  # then done, or refused
     reason: str | None = None
+
+    def doubtful_below(self, now: float) -> int:
+        """Records below this number came with a copy, and may have been dealt with since; 0: none."""
+        return self.next_seq if 0 <= now - self.at <= DOUBTFUL_S else 0
 
 
 @dataclass(slots=True)

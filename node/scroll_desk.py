@@ -37,6 +37,7 @@ class ScrollDesk(Observer):
         self._agents = agents
         self._rows = ScrollRows(disk)
         self._sending = Sending(self._rows, receipts, agents, tell, self._take_in)
+        self._restored = bool(restored_below)
         self._receiving = Receiving(self._rows, agents, self._sending.receipt_here, restored_below)
 
     def use(self, uplink: Uplink) -> None:
@@ -54,6 +55,8 @@ class ScrollDesk(Observer):
             self._read_rows()
             self._receiving.begin()
             self._sending.offer_again()
+            if self._restored:
+                self._sending.offer_whatever_has_not_ended(self._agents.node_name)
             while not self._rows.failed.is_set():
                 await asyncio.sleep(SWEEP_S)
                 now = time.time()
@@ -121,8 +124,10 @@ class ScrollDesk(Observer):
         self._sending.offer_again()
         self._receiving.report_again()
 
-    def node_back(self, name: str) -> None:
+    def node_back(self, name: str, restored: bool) -> None:
         """See node.link.ScrollFrames."""
+        if restored:
+            self._sending.offer_whatever_has_not_ended(name)
         self._sending.offer_again(name)
         self._receiving.report_again()
 

@@ -78,6 +78,16 @@ class Sending:
             if node_name is None or any(r.to.endswith(f"@{node_name}") for r in outgoing.waiting()):
                 self._dispatch(outgoing)
 
+    def offer_whatever_has_not_ended(self, node_name: str) -> None:
+        """Offer a node again what it had said to have: its disk came from a copy, which may lack it.
+
+        What it has is known to it by its id, and only receipted again.
+        """
+        for outgoing in list(self._outgoing.values()):
+            for receipt in list(outgoing.receipts.values()):
+                if not receipt.final and receipt.to.endswith(f"@{node_name}"):
+                    self._offer(outgoing, receipt.to)
+
     def sweep(self, now: float) -> None:
         """Expire what is late, and forget what is old."""
         for outgoing in list(self._outgoing.values()):
@@ -115,18 +125,22 @@ class Sending:
             return
         waiting = [receipt.to for receipt in outgoing.waiting()] or [""]
         for to in waiting:
-            if self._is_ours(to or outgoing.scroll["to"]):
-                self._deliver_here(outgoing, to or outgoing.scroll["to"])
-            elif self.uplink is not None and self.uplink.up:
-                offer = mesh_pb2.ScrollOffer(
-                    scroll=outgoing.key[1],
-                    sender=outgoing.sender,
-                    scroll_json=strict_json.encode(outgoing.scroll),
-                    to=to,
-                )
-                self.uplink.send(scroll=offer)
-            elif to == "":
-                self._deliver_here(outgoing, outgoing.scroll["to"], only_if_known=True)
+            self._offer(outgoing, to)
+
+    def _offer(self, outgoing: Outgoing, to: str) -> None:
+        """Offer it to one recipient, or with "" to whom the scroll itself says."""
+        if self._is_ours(to or outgoing.scroll["to"]):
+            self._deliver_here(outgoing, to or outgoing.scroll["to"])
+        elif self.uplink is not None and self.uplink.up:
+            offer = mesh_pb2.ScrollOffer(
+                scroll=outgoing.key[1],
+                sender=outgoing.sender,
+                scroll_json=strict_json.encode(outgoing.scroll),
+                to=to,
+            )
+            self.uplink.send(scroll=offer)
+        elif to == "":
+            self._deliver_here(outgoing, outgoing.scroll["to"], only_if_known=True)
 
     def _is_ours(self, to: str) -> bool:
         """Whether an address says this node: then nobody else needs to be asked."""
@@ -158,6 +172,8 @@ class Sending:
         if outgoing is None:
             return
         if frame.HasField("error"):
+            if outgoing.handed_over:
+                return  # offered again, and its recipient is not known there now: that it has it still holds
             error = convert.error_from_wire(frame.error)
             state = "unknown" if isinstance(error, NotFound) else "refused"
             self._moved(outgoing, self._receipt(outgoing, outgoing.scroll["to"]), state, str(error))
