@@ -119,6 +119,7 @@ class Node:
             disk,
             self.folder,
             policy=lambda: self.policy.mirrors,
+            shape=lambda: self.policy.disk,
             own_id=lambda: self.agents.node,
             restart=self.restart.set,
         )

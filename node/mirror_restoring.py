@@ -27,11 +27,13 @@ from hyperpi.contract import Json
 from hyperpi.database import DiskThread
 from hyperpi.errors import BadMessage, Conflict, HyperPiError, NotFound, Overloaded, Unusable
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
+from node.disk_policy import DiskPolicy
 from node.mirror_copies import newest
 from node.mirror_flow import Head, lag_of
 from node.mirror_streams import Receiver, Send, StreamEnded
 from node.mirror_wire import Offer
 from pxldisk import Copy, NoSpace, Piece, Place, PxlDiskError, reader, verify
+from pxldisk.zones import zone_table
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +97,9 @@ class Restoring:
         closed: Callable[[Receiver], None],
         thread: DiskThread,
         restart: Callable[[], None],
+        shape: Callable[[], DiskPolicy],
     ) -> None:
+        self._shape = shape
         self._folder = folder  # of the node
         self._send = send
         self._opened, self._closed = opened, closed
@@ -144,7 +148,7 @@ class Restoring:
             place = self._folder / "restoring"
             await receiver.run(lambda: None, lambda: FetchedCopy(place), lambda: None)
             fetch.state = "checking"
-            found = await self._thread.call(_check, place / "disk", offer)
+            found = await self._thread.call(_check, place / "disk", offer, self._shape())
             report = _report(fetch, offer, found, force, time.time())
             await self._thread.call(_ready, place, report)
             fetch.state = "ready"
@@ -206,7 +210,7 @@ class FetchedCopy:
         self._copy.close()
 
 
-def _check(folder: Path, offer: Offer) -> tuple[int, int]:
+def _check(folder: Path, offer: Offer, wanted: DiskPolicy) -> tuple[int, int]:
     """See that what came is a sound disk with all that was offered: its live records, and the number after
     their last. Raises Unusable.
     """
@@ -216,6 +220,11 @@ def _check(folder: Path, offer: Offer) -> tuple[int, int]:
     if newest(folder)[0] != offer.head.commit:
         raise Unusable("what came is not all of the copy")
     memory = reader.look(folder)
+    # Else the node would not start with it.
+    size = memory.grid.width, memory.grid.height
+    zones = dict(memory.zones) if wanted.zones is None else zone_table(wanted.zones, size[1])
+    if (wanted.width or size[0], wanted.height or size[1], zones) != (*size, dict(memory.zones)):
+        raise Unusable("the copy has another size or other zones than [disk] in node.toml asks for")
     seqs = [record.ref.seq for zone in memory.zones for record in memory.scan(zone, 0)]
     return len(seqs), max(seqs, default=0) + 1
 

@@ -18,6 +18,7 @@ from hyperpi.database import DiskThread
 from hyperpi.errors import BadRequest, NodeUnreachable, NotFound
 from hyperpi.roles import Caller
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
+from node.disk_policy import DiskPolicy
 from node.mirror_copies import Copies
 from node.mirror_flow import Budget
 from node.mirror_holding import Holding
@@ -55,6 +56,7 @@ class Mirrors:
         folder: Path,
         *,
         policy: Callable[[], MirrorPolicy],
+        shape: Callable[[], DiskPolicy],
         own_id: Callable[[], str],
         restart: Callable[[], None],
     ) -> None:
@@ -75,7 +77,7 @@ class Mirrors:
         self.mirroring = Mirroring(disk, folder / "mirrors.json", budget=self._budget, **ends)
         copies = Copies(folder / "mirrors", policy)
         self.holding = Holding(copies, policy=policy, budget=self._budget, **ends)
-        self.restoring = Restoring(folder, restart=restart, **ends)
+        self.restoring = Restoring(folder, restart=restart, shape=shape, **ends)
 
     def use(self, mesh: Mesh) -> None:
         """How other nodes are reached."""

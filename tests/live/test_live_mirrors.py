@@ -83,17 +83,14 @@ def caught_up(machine: Machine, holder: Machine) -> Json:
 
 def write(machine: Machine, count: int) -> None:
     """Scrolls to nobody: two commits each. Goes on through anything that happens to the node."""
-    client = None
     while count:
         try:
-            client = client or machine.client()
-            client.call("scroll.send", {"to": "nobody@den", "message": "x" * 300})
-            count -= 1
+            with machine.client() as client:
+                while count:
+                    client.call("scroll.send", {"to": "nobody@den", "message": "x" * 300})
+                    count -= 1
         except (AssertionError, HyperPiError, OSError):
-            client = None
             time.sleep(0.02)
-    assert client is not None
-    client.close()
 
 
 def lose_the_disk(system: System) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from hyperpi.roles import OPERATOR, Caller
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
 from node import mirror_restoring
+from node.disk_policy import DiskPolicy
 from node.mirror_policy import MirrorPolicy
 from node.mirrors import Mirrors
 from pxldisk import Disk, Zone
@@ -35,6 +36,7 @@ class Machine:
     mirrors: Mirrors
     mesh: "Mesh"
     policy: MirrorPolicy
+    shape: DiskPolicy = field(default_factory=DiskPolicy)
     up: bool = True
     restarts: int = 0
 
@@ -143,6 +145,7 @@ class Mesh:
                 disk,
                 folder,
                 policy=lambda: machine.policy,
+                shape=lambda: machine.shape,
                 own_id=lambda: f"n-{name}",
                 restart=restart,
             )

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from mirror_rig import Json, Machine, Mesh, Stranger, complete, until
+from mirror_rig import ZONES, Json, Machine, Mesh, Stranger, complete, until
 
 from hyperpi.errors import Conflict, NotFound
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
 from node import mirror_restoring, mirror_streams, mirroring
-from pxldisk import Copy, reader, verify
+from node.disk_policy import DiskPolicy
+from pxldisk import Copy, Zone, reader, verify
 
 
 @pytest.fixture(autouse=True)
@@ -236,6 +237,25 @@ async def test_a_copy_that_is_not_what_was_promised_is_not_put_in_place(
             await den.call("disk.restore", **{"from": "attic"})
     async with mesh.machine("den", folder) as den:
         assert den.disk.id == present
+
+
+@pytest.mark.parametrize(
+    "shape", [DiskPolicy(width=128), DiskPolicy(height=128), DiskPolicy(zones={"input_scrolls": Zone(9, 20)})]
+)
+async def test_a_copy_that_the_node_could_not_start_with_is_refused(
+    mesh: Mesh, tmp_path: Path, attic: Machine, shape: DiskPolicy
+) -> None:
+    folder = tmp_path / "den"
+    await mirrored(mesh, folder, attic)
+    async with mesh.machine("den", folder) as den:
+        den.shape = shape
+        await den.call("disk.restore", **{"from": "attic"})
+        failed = await until(settled(den, "failed"), "the refusal")
+        assert "node.toml" in failed["reason"]
+        assert den.restarts == 0
+        den.shape = DiskPolicy(width=256, height=64, zones=ZONES)
+        await den.call("disk.restore", **{"from": "attic"})
+        await until(settled(den, "ready"), "the copy")
 
 
 async def test_nobody_gets_a_stream_that_it_did_not_ask_for(mesh: Mesh, tmp_path: Path) -> None:
