@@ -5,19 +5,21 @@ import time
 import click
 
 from hyperpi.cli.options import Verb, connected, json_option
-from hyperpi.cli.output import note, print_json
+from hyperpi.cli.output import draw_qr, note, print_json
 from hyperpi.cli.words import Json, ago, one_line
 
 
 @click.command(
     cls=Verb,
     example="""hyperpi login
-               hyperpi login --role viewer --name carol""",
+               hyperpi login --role viewer --name carol
+               hyperpi login --qr""",
 )
 @click.option("--role", type=click.Choice(["viewer", "operator", "admin"]), help="Default: admin.")
 @click.option("--name", metavar="NAME", help="Whose browser it is for.  [yours]")
+@click.option("--qr", is_flag=True, help="Draw the link as a QR code too, for the camera of a phone.")
 @json_option
-def login(role: str | None, name: str | None, as_json: bool) -> None:
+def login(role: str | None, name: str | None, qr: bool, as_json: bool) -> None:
     """Print a link that logs one browser in, once.
 
     With --json {url, expires}.
@@ -29,4 +31,6 @@ def login(role: str | None, name: str | None, as_json: bool) -> None:
         print_json({"url": made.get("url"), "expires": made.get("expires")})
     else:
         click.echo(one_line(made.get("url")))
+        if qr:
+            draw_qr(str(made.get("url")))
         note(f"good for one browser, expires {ago(made.get('expires'), time.time())}")

@@ -184,3 +184,10 @@ def state_cell(state: object, detail: object = None) -> Cell:
     """A state in its colour, with its detail."""
     text = f"{state} ({one_line(detail, 60)})" if detail else str(state)
     return Cell(text, STATE_STYLES.get(str(state), ""))
+
+
+def draw_qr(text: str) -> None:
+    """A text as a QR code, for a terminal; on stderr, so that what is piped stays what was asked for."""
+    import segno
+
+    segno.make(text, error="l").terminal(out=sys.stderr, compact=True)

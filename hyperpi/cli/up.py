@@ -13,6 +13,7 @@ import click
 
 from hyperpi import tls
 from hyperpi.cli.options import NO_MDNS, environment, examples
+from hyperpi.cli.output import draw_qr
 from hyperpi.cli.processes import home_option, node_pid, run_until_signal, set_up_logging, start_node
 from hyperpi.config import ENROL_PORT, GRPC_PORT, PIDE_PORT, Environment
 from hyperpi.errors import RefusedByPolicy
@@ -218,7 +219,5 @@ async def _greet(hypivisor: "Hypivisor", pide: "Pide", options: UpOptions) -> No
         out(f"  its SHA-256 fingerprint: {shown}")
         out("  how to do that on a phone, and tunnels that need none of it: deploy/tunnel/README.md\n")
     if (options.public_url or options.host not in LOOPBACK) and sys.stdout.isatty():
-        import segno
-
-        segno.make(link, error="l").terminal(compact=True)
+        draw_qr(link)
     sys.stdout.flush()

@@ -7,10 +7,11 @@ import { Client } from "./client.js";
 import { conversationFlow } from "./flows/conversation.js";
 import { dialogFlow, joinFlow, spawnFlow } from "./flows/dialogs.js";
 import { inspectorFlow } from "./flows/inspector.js";
-import { diagnose, loginFlow, takeCode } from "./flows/login.js";
+import { loginFlow } from "./flows/login.js";
 import { rosterFlow } from "./flows/roster.js";
 import { pageKey } from "./keys.js";
 import { Page } from "./page.js";
+import { diagnose, takeCode } from "./signin.js";
 import { Socket } from "./socket.js";
 import { FIRST_SHOWN, routeOf } from "./ui.js";
 import { loadHighlighter } from "./views/markdown.js";
@@ -215,11 +216,8 @@ addEventListener("beforeunload", (event) => {
 setInterval(everySecond, 1_000);
 
 async function start() {
-  const code = takeCode();
   page.draw();
-  if (code) await logins.loginByCode(code);
-  else if ((await diagnose()) === "signed_out") logins.show("");
-  else socket.start();
+  socket.start();
   routeChanged();
   await loadHighlighter();
   page.highlighted = true;

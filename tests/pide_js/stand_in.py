@@ -596,7 +596,10 @@ def app_of(mesh: Mesh) -> Starlette:
         body = await request.json()
         role = "admin" if body.get("code") == "letmein" else body.get("token")
         if role not in {"viewer", "operator", "admin"}:
-            return JSONResponse({"error": "no"}, 401)
+            hint = "get a new link with `hyperpi login`"
+            by_code = "code" in body
+            why = "the login code is unknown or was used" if by_code else "the token is not known here"
+            return JSONResponse({"error": why, "hint": hint} if by_code else {"error": why}, 401)
         session = uuid.uuid4().hex
         sessions[session] = {"name": "ada", "role": role}
         answer = JSONResponse(sessions[session])

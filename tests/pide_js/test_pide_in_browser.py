@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from look import ARGS, Look, play, stand_in
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -69,6 +69,45 @@ def test_a_stranger_sees_the_login_page_and_a_token_opens_it(browser: Browser, s
     page.keyboard.press("Enter")
     expect(page.locator(".roster-foot")).to_contain_text("viewer")
     page.close()
+
+
+def test_a_stranger_loads_the_login_page_and_nothing_of_the_app(browser: Browser, server: str) -> None:
+    page = browser.new_page()
+    loaded: dict[str, int] = {}
+
+    def came(response: Response) -> None:
+        loaded[response.url.removeprefix(server)] = len(response.body())
+
+    page.on("requestfinished", lambda request: came(request.response()))
+    page.goto(server, wait_until="networkidle")
+    expect(page.locator(".login-card")).to_contain_text("hyperpi login")
+    expect(page.locator(".login-card")).to_contain_text("On a phone")
+    assert {"/", "/me", "/static/start.js", "/static/vendor/lit.js"} <= loaded.keys()
+    assert "/static/main.js" not in loaded
+    assert sum(loaded.values()) < 50_000
+    page.close()
+
+
+def test_a_link_that_was_used_says_so_and_what_to_do_and_another_one_in_the_same_tab_works(
+    browser: Browser, server: str
+) -> None:
+    page = browser.new_page()
+    page.goto(f"{server}/#login=spent")
+    expect(page.get_by_role("alert")).to_contain_text("was used")
+    expect(page.get_by_role("alert")).to_contain_text("get a new link with `hyperpi login`")
+    assert "spent" not in page.url
+    page.evaluate("location.hash = '#login=letmein'")
+    expect(page.locator(".roster-foot")).to_contain_text("ada")
+    page.close()
+
+
+def test_a_spent_link_does_not_log_out_who_is_in(page: Page, server: str) -> None:
+    page.goto("about:blank")
+    page.goto(f"{server}/#login=spent")
+    expect(page.locator(".roster-foot")).to_contain_text("ada")
+    page.evaluate("location.hash = '#login=spent'")
+    expect(page.locator(".login-card")).to_have_count(0)
+    expect(page.locator(".roster-foot")).to_contain_text("ada")
 
 
 def test_a_viewer_is_not_offered_what_it_may_not_do(browser: Browser, server: str) -> None:

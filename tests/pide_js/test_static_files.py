@@ -36,6 +36,30 @@ def test_every_file_that_the_page_names_is_there() -> None:
     assert [name for name in named if not (STATIC / name).is_file()] == []
 
 
+MAX_LOGIN_BYTES = 50_000
+IMPORTS = re.compile(r"""^(?:import|export)[^;]*?["'](\.[^"']+)["'];""", re.MULTILINE)
+
+
+def loaded_by_a_stranger() -> set[Path]:
+    """The page, what it names, and what its first module imports; not what that fetches for who is in."""
+    found = {STATIC / name for name in re.findall(r'"/static/([^"]+)"', (STATIC / "index.html").read_text())}
+    waiting = [path for path in found if path.suffix == ".js"]
+    while waiting:
+        path = waiting.pop()
+        for name in IMPORTS.findall(path.read_text()):
+            if (other := (path.parent / name).resolve()) not in found:
+                found.add(other)
+                waiting.append(other)
+    return {STATIC / "index.html", *found}
+
+
+def test_the_login_page_weighs_less_than_fifty_kilobytes_with_all_that_it_loads() -> None:
+    loaded = loaded_by_a_stranger()
+    assert {path.name for path in loaded} >= {"start.js", "login.js", "lit.js", "base.css", "login.css"}
+    assert "main.js" not in {path.name for path in loaded}
+    assert sum(path.stat().st_size for path in loaded) < MAX_LOGIN_BYTES
+
+
 def test_no_view_sets_a_style_attribute_or_fetches() -> None:
     for path in sorted((STATIC / "views").glob("*.js")):
         text = path.read_text()

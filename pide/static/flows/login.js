@@ -1,29 +1,9 @@
-/** Who we are to the server: logging in with a link's code or a token, logging out, finding out why not. */
+/** Who we are to the server, once the app is here: logging in again, logging out. */
 
+import { diagnose, signIn } from "../signin.js";
 import { emptyState } from "../state.js";
 
 /** @typedef {import("../page.js").Page} Page */
-
-/**
- * Why a handshake failed, which the WebSocket itself does not tell.
- * @returns {Promise<"ok" | "signed_out" | "offline" | "gone">}
- */
-export async function diagnose() {
-  try {
-    const answer = await fetch("/me", { cache: "no-store", signal: AbortSignal.timeout(5_000) });
-    if (answer.status === 401) return "signed_out";
-    return answer.ok ? "ok" : "gone";
-  } catch {
-    return navigator.onLine ? "gone" : "offline";
-  }
-}
-
-/** The code of a one-use login link, taken out of the address: it must not stay in the history. */
-export function takeCode() {
-  const code = /^#login=([\w.~-]+)$/.exec(location.hash)?.[1];
-  if (code) history.replaceState(null, "", location.pathname);
-  return code;
-}
 
 /**
  * @param {Page} page
@@ -43,25 +23,15 @@ export function loginFlow(page, socket) {
     location.replace("/");
   };
 
-  /** @param {{code: string} | {token: string}} credential */
+  /** @param {import("../signin.js").Credential} credential */
   const login = async (credential) => {
     page.look({ login: { busy: true, error: "", reason: page.ui.login?.reason ?? "" } });
-    let answer;
-    try {
-      answer = await fetch("/login", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(credential),
-      });
-    } catch {
-      return refuse("The hypivisor does not answer. Try again in a moment.");
+    const answer = await signIn(credential);
+    if ("error" in answer) {
+      const stillIn = "code" in credential && (await diagnose()) === "ok"; // the link is spent, the session is not
+      return stillIn ? page.look({ login: null }) : refuse(answer.error);
     }
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) {
-      const why = "code" in credential ? "This login link was used before or is too old. Ask for a new one." : "This token is not accepted.";
-      return refuse(answer.status === 401 || answer.status === 403 ? why : (told.error ?? why));
-    }
-    if (page.state.me && told.name !== page.state.me.name) return startAnew();
+    if (page.state.me && answer.guest.name !== page.state.me.name) return startAnew();
     page.look({ login: null });
     return socket.start();
   };

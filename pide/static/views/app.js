@@ -1,6 +1,7 @@
 /** The page: banner, three panes, what lies over them. */
 
 import { guard, html, nothing } from "../vendor/lit.js";
+import { placeOf } from "../signin.js";
 import { bannerView } from "./banner.js";
 import { dialogView } from "./dialogs.js";
 import { inspectorView } from "./inspector.js";
@@ -26,7 +27,7 @@ import { toastView } from "./toast.js";
  * @param {Actions} actions
  */
 export function appView(state, ui, sight, highlighted, actions) {
-  if (ui.login) return loginView(ui.login, actions);
+  if (ui.login) return loginView(ui.login, placeOf(location), actions);
   const withInspector = ui.route.kind === "agent" && ui.inspectorOpen;
   return html`
     <div class="app" data-screen=${ui.screen} data-inspector=${String(withInspector)} data-link=${state.link.phase}>

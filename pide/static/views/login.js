@@ -5,9 +5,10 @@ import { logo } from "./icons.js";
 
 /**
  * @param {{busy: boolean, error: string, reason: string}} login
+ * @param {import("../signin.js").Place} place
  * @param {{login: (token: string) => void}} actions
  */
-export function loginView(login, actions) {
+export function loginView(login, place, actions) {
   const submit = (/** @type {any} */ event) => {
     event.preventDefault();
     const field = event.target.elements.token;
@@ -16,19 +17,34 @@ export function loginView(login, actions) {
   };
   return html`<main class="login">
     <form class="login-card" @submit=${submit}>
-      ${logo()}
-      <h1>Hyper-Pi</h1>
+      <h1>${logo()}Hyper-Pi</h1>
       ${login.reason ? html`<p role="status">${login.reason}</p>` : nothing}
-      <p>On the machine where the hypivisor runs:</p>
-      <pre class="command">hyperpi login</pre>
-      <p>and open the link that it prints. It works once, for five minutes.</p>
-      <label for="token">Or paste a token</label>
-      <div class="login-row">
-        <input id="token" name="token" type="password" autocomplete="off" spellcheck="false" required ?disabled=${login.busy} />
-        <button class="button primary" ?disabled=${login.busy}>${login.busy ? "…" : "Sign in"}</button>
-      </div>
       ${login.error ? html`<p class="error" role="alert">${login.error}</p>` : nothing}
-      <p class="faint">The token is exchanged for a session and not kept in this browser.</p>
+      <section>
+        <h2>With a login link</h2>
+        <p>On the machine where the hypivisor runs, type</p>
+        <pre class="command">hyperpi login</pre>
+        <p>and open the link that it prints in this browser. A link works once and for five minutes; then this browser stays logged in until it was not used for twelve hours.</p>
+      </section>
+      <details ?open=${matchMedia("(pointer: coarse)").matches}>
+        <summary>On a phone or another computer</summary>
+        <p>Where Pi-DE is open already, an admin chooses <b>Mesh</b>, <b>Let in</b>, <b>Log in a browser</b> and holds the QR code to your camera. In a terminal <code>hyperpi login --qr</code> draws it.</p>
+        ${place.isLocal
+          ? html`<p>This page was opened as <code>${place.host}</code>, which no other device can reach. For other devices start <code>hyperpi up --host 0.0.0.0</code>, or use a tunnel.</p>`
+          : html`<p>The link leads to the address that <code>hyperpi up</code> was told; the device must reach it, as it reached <code>${place.host}</code>.</p>`}
+      </details>
+      <details>
+        <summary>You are not the owner of that machine</summary>
+        <p>Ask an admin of this mesh for a link: <code>hyperpi login --role viewer --name YOU</code>.</p>
+      </details>
+      <section>
+        <label for="token">Or paste a token</label>
+        <div class="login-row">
+          <input id="token" name="token" type="password" autocomplete="off" spellcheck="false" required ?disabled=${login.busy} />
+          <button class="button primary" ?disabled=${login.busy}>${login.busy ? "…" : "Sign in"}</button>
+        </div>
+        <p class="faint">From <code>hyperpi token create</code>. It is exchanged for a session and not kept in this browser.</p>
+      </section>
     </form>
   </main>`;
 }
