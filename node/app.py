@@ -18,7 +18,7 @@ from watchfiles import awatch
 
 from hyperpi import __version__, contract, discovery, runfile, strict_json
 from hyperpi.address import AgentId, clean_name
-from hyperpi.candidates import HYPIVISOR_TYPE, MAX_CANDIDATES
+from hyperpi.candidates import HYPIVISOR_TYPE
 from hyperpi.clock import rfc3339
 from hyperpi.config import LOCAL_PORT, BadConfig, Home
 from hyperpi.contract import Json
@@ -39,7 +39,7 @@ from node.link import Link, Target
 from node.load import LoadMeter
 from node.local_endpoint import LocalEndpoint, local_token
 from node.mirrors import Mirrors
-from node.neighbours import announcement, hypivisor_addresses
+from node.neighbours import announcement, hypivisor_addresses, to_dial
 from node.owner import OwnersBackend
 from node.policy import Policy, default_file, load_policy
 from node.prompt_store import PromptStore
@@ -96,7 +96,8 @@ class Node:
         self.membership = identity.load(self.folder / "identity")
         self.neighbourhood = discovery.Neighbourhood(HYPIVISOR_TYPE, self._neighbours_changed)
         self._announced_now: set[str] = set()  # addresses of our hypivisor as mDNS tells them
-        self._heard_of: dict[str, None] = {}  # and as it ever told them, newest last
+        self._welcomed_by: tuple[str, ...] = ()  # where it let us in last
+        self._attempts = 0
         known = self.membership
         name = known.node_name if known else clean_name(config.name or socket.gethostname(), "node")
         self.agents = Agents(
@@ -286,7 +287,8 @@ class Node:
     def _peers(self) -> list[Json]:
         return [msgspec.to_builtins(self.agents.shape(record.id)) for record in self.agents.roster]
 
-    def _welcomed(self, node: str, name: str, mesh: str) -> None:
+    def _welcomed(self, node: str, name: str, mesh: str, address: str) -> None:
+        self._welcomed_by = (address,)
         self.backend.view.mesh = mesh
         if (node, name) != (self.agents.node, self.agents.node_name):
             old = self.agents.node
@@ -311,12 +313,15 @@ class Node:
         member = self.membership
         if member is None:
             return ()
-        addresses: dict[str, None] = {}
-        for known in (*member.hypivisors, *reversed(self._heard_of)):
+        self._attempts += 1
+        trusted = dict.fromkeys((*self._welcomed_by, *member.hypivisors))
+        targets: dict[str, Target] = {}
+        for known, patience_s in to_dial(tuple(trusted), self._announced_now, self._attempts):
             host, _, port = known.rpartition(":")
             with suppress(HyperPiError):  # a name that does not resolve now: the next attempt asks again
-                addresses.update(dict.fromkeys(await enroll.resolve(host.strip("[]"), int(port))))
-        return [Target(address, member.identity) for address in addresses]
+                for address in await enroll.resolve(host.strip("[]"), int(port)):
+                    targets.setdefault(address, Target(address, member.identity, patience_s))
+        return tuple(targets.values())
 
     def _announce(self) -> None:
         """Tell the network who we are now."""
@@ -329,11 +334,6 @@ class Node:
             hypivisor_addresses(self.membership, self.neighbourhood.heard),
         )
         new = self._announced_now - before
-        for address in new:
-            self._heard_of.pop(address, None)
-            self._heard_of[address] = None
-        while len(self._heard_of) > MAX_CANDIDATES:
-            del self._heard_of[next(iter(self._heard_of))]
         if new and not self.link.up:
             self.link.retry_now()
 
@@ -370,6 +370,7 @@ class Node:
         except HyperPiError as exc:
             log.warning("the identity is not usable, the former one holds reason=%s", exc)
             return
+        self._welcomed_by = ()
         if self.membership is None:
             self.link.say_goodbye("leave")
         self._announce()

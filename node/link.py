@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 PROTOCOL = 1
 FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 2.0  # a restarted hypivisor is whole again within 5 s
-WELCOME_S = 10.0
 STATUS_S = 10.0
 MISSED_BEATS = 3
 
@@ -92,6 +91,7 @@ class Target:
 
     address: str
     identity: tls.Identity
+    patience_s: float  # for its welcome
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class Link(Observer):
         address: Callable[[], str],
         call: Callable[[str, Json, Caller], Awaitable[bytes]],
         status: Callable[[], tuple[Mapping[str, Any], Mapping[str, Any] | None]],
-        welcomed: Callable[[str, str, str], None],
+        welcomed: Callable[[str, str, str, str], None],
         changed: Callable[[], None],
     ) -> None:
         self.agents = agents
@@ -256,7 +256,7 @@ class Link(Observer):
                 self._queue = FrameQueue()
                 hello = mesh_pb2.NodeFrame(hello=self._hello())
                 self._changed.clear()
-                async with asyncio.timeout(WELCOME_S):
+                async with asyncio.timeout(target.patience_s):
                     await stream.write(mesh_pb2.NodeBatch(frames=[hello]))
                     first = await stream.read()
                 if not isinstance(first, mesh_pb2.HypivisorBatch) or not first.frames:  # grpc's EOF
@@ -299,7 +299,7 @@ class Link(Observer):
         self._target = target
         self._beat_s = welcome.heartbeat_s or 5.0
         log.info("linked address=%s mesh=%s name=%s", target.address, welcome.mesh, welcome.name)
-        self._welcomed(welcome.node, welcome.name, welcome.mesh)
+        self._welcomed(welcome.node, welcome.name, welcome.mesh, target.address)
         self._scrolls.linked()
         self._mirrors.linked()
 

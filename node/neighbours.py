@@ -1,10 +1,13 @@
 """What a node says of itself by mDNS, and what of what it hears concerns it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from hyperpi import __version__, tls
 from hyperpi.candidates import FINGERPRINT_PREFIX, JOINED, NODE_TYPE, UNJOINED, Candidate, Service
 from node.identity import Membership
+
+WELCOME_S = 10.0
+STRANGER_S = 3.0  # of an address that anybody on the network may have claimed
 
 
 def announcement(name: str, member: Membership | None) -> Service:
@@ -34,6 +37,17 @@ def hypivisor_addresses(member: Membership | None, heard: Iterable[Candidate]) -
         if candidate.grpc_port is not None and candidate.is_of_mesh(fingerprint)
         for address in candidate.addresses
     }
+
+
+def to_dial(trusted: Sequence[str], heard: Collection[str], attempt: int) -> list[tuple[str, float]]:
+    """Addresses for one attempt to link, with the seconds that each may take to welcome us.
+
+    What has let us in before comes every time. Of what the network only claims, and anybody can claim, one
+    takes its turn: many of them, or one that never answers, cannot keep us from the others.
+    """
+    strangers = sorted(set(heard) - set(trusted))
+    turn = [strangers[attempt % len(strangers)]] if strangers else []
+    return [(address, WELCOME_S if address in trusted else STRANGER_S) for address in (*trusted, *turn)]
 
 
 def _fingerprint(member: Membership) -> str:
