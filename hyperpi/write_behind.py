@@ -64,7 +64,10 @@ class WriteBehind(Generic[K, V]):
                     self._changed.set()
                     await asyncio.sleep(RETRY_S)
         finally:
-            await self._flush()
+            try:
+                await self._flush()
+            except Overloaded as exc:  # we are ending: there is no later
+                log.warning("%s were not written in the end reason=%s", self._what, exc)
 
     async def _flush(self) -> None:
         if not self._dirty:

@@ -37,6 +37,7 @@ class ReceiptStore:
         self._db = db
         self._thread = thread
         self._behind = WriteBehind("receipts", self._write, FLUSH_S)
+        self._has_more = False  # than were loaded
         self._pruned_at = 0.0  # Unix seconds
 
     @classmethod
@@ -45,8 +46,14 @@ class ReceiptStore:
         return cls(open_database(path, MIGRATIONS), thread)
 
     async def load(self) -> list[Outgoing]:
-        """What is remembered, oldest first."""
-        return await self._thread.call(self._load)
+        """The newest that are remembered, oldest first."""
+        loaded = await self._thread.call(self._load)
+        self._has_more = len(loaded) == LOADED
+        return loaded
+
+    async def find(self, key: Key) -> Outgoing | None:
+        """One that was too old to be loaded, if there is such a one."""
+        return await self._thread.call(self._find, key) if self._has_more else None
 
     def keep(self, outgoing: Outgoing) -> None:
         """Remember its present state soon."""
@@ -82,6 +89,14 @@ class ReceiptStore:
                     (now - REMEMBERED_S, now - REMEMBERED_S),
                 )
                 self._pruned_at = now
+
+    def _find(self, key: Key) -> Outgoing | None:
+        query = (
+            "SELECT sender, accepted_at, expires_at, scroll, receipts FROM sent "
+            "WHERE sender = ? AND scroll_id = ?"
+        )
+        row = self._db.execute(query, key).fetchone()
+        return None if row is None else _outgoing(*row)
 
     def _load(self) -> list[Outgoing]:
         query = (

@@ -104,7 +104,7 @@ class Sending:
         """Accept a scroll: it is in a row of our disk when this returns. Raises BadRequest, Overloaded."""
         scroll = accepted_scroll(wanted, sender, new_id("SCROLL"))
         key = (sender, scroll["scroll_id"])
-        known = self._outgoing.get(key)
+        known = self._outgoing.get(key) or await self._store.find(key)
         if known is None:
             now = time.time()
             outgoing = Outgoing(sender, scroll, now, now + scroll["ttl_s"])

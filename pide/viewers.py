@@ -59,11 +59,12 @@ class Viewers:
             del self._connected[viewer]
 
     async def _keep(self, viewer: Viewer, guest: Guest) -> None:
+        # At once for the first time: it may have ended while we let them in.
         while True:
-            await asyncio.sleep(KEEP_S)
             with suppress(HyperPiError):  # the hypivisor is away: nothing was said about the session
                 if not await self._gatekeeper.still_holds(guest):
                     viewer.end(REVOKED, "the session has ended")
+            await asyncio.sleep(KEEP_S)
 
     def end_all(self) -> None:
         """We are stopping: pages come back by themselves."""

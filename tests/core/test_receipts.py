@@ -63,3 +63,18 @@ async def test_what_is_kept_while_the_store_runs_is_written_when_it_ends(tmp_pat
     await asyncio.gather(running, return_exceptions=True)
     store.close()
     assert await written(path, thread) == ["last words"]
+
+
+async def test_a_receipt_that_is_too_old_to_be_loaded_is_still_known(
+    tmp_path: Path, thread: DiskThread, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "receipts.db"
+    scrolls = [sent(f"SCROLL-{age}", age) for age in (300, 200, 100)]
+    assert len(await written(path, thread, *scrolls)) == 3
+    monkeypatch.setattr("node.receipts.LOADED", 2)
+    store = ReceiptStore.open(path, thread)
+    assert [one.scroll["scroll_id"] for one in await store.load()] == ["SCROLL-200", "SCROLL-100"]
+    found = await store.find(("river@den", "SCROLL-300"))
+    assert found is not None and found.receipts["shore@den"].state == "answered"
+    assert await store.find(("river@den", "SCROLL-none")) is None
+    store.close()
