@@ -15,7 +15,8 @@ from hyperpi import tls
 from hyperpi.address import AgentId, NodeId
 from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc, mesh_pb2
 from hypivisor.console_service import ConsoleService
-from hypivisor.link_service import LinkService, NodeLink
+from hypivisor.link_service import LinkService
+from hypivisor.node_link import NodeLink
 
 T = TypeVar("T")
 

@@ -22,7 +22,8 @@ from hyperpi.roles import Caller
 from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import console_pb2_grpc, mesh_pb2
 from hypivisor.console_service import ConsoleService
-from hypivisor.link_service import LinkService, NodeLink
+from hypivisor.link_service import LinkService
+from hypivisor.node_link import NodeLink
 from hypivisor.registry import Registry
 
 PATIENCE_S = 10.0

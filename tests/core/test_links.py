@@ -11,7 +11,8 @@ from hyperpi.event import Cursor, Reset
 from hyperpi.mesh_view import MeshView
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
 from hypivisor.bank_demand import Bank
-from hypivisor.link_service import LinkService, NodeLink
+from hypivisor.link_service import LinkService
+from hypivisor.node_link import NodeLink
 from hypivisor.registry import Registry
 
 DEN, LEAD = NodeId("n-den"), AgentId("a-lead")
