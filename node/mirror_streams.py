@@ -1,4 +1,5 @@
-"""The two ends of a stream that carries a disk's log from one node to another.
+"""The two ends of a stream that carries a disk's log from abc import ABC, abstractmethod
+from one node to another.
 
 The sender reads the log from files, off the loop, at its own pace; what waits for an acknowledgement is
 bounded, so a slow receiver costs the sender nothing but a place in the log. The receiver stores what has
@@ -39,7 +40,7 @@ class StreamEnded(Exception):
         self.told = told
 
 
-class Stream:
+class Stream(ABC):
     """One end: `frame` takes what comes, in order; `ended` and `news` tell whoever works on it."""
 
     def __init__(self, peer: str, number: int, send: Send) -> None:
@@ -66,9 +67,9 @@ class Stream:
                 self._ended = StreamEnded(f"what came cannot be read: {exc}")
         self.news.set()
 
+    @abstractmethod
     def take(self, body: str, frame: mesh_pb2.Mirror) -> None:
         """Take a frame that is no end. Raises BadMessage. For each kind of end its own."""
-        raise NotImplementedError
 
     def end(self, reason: str) -> None:
         """Give it up: whoever works on it is told."""
