@@ -1,5 +1,4 @@
-"""The two ends of a stream that carries a disk's log from abc import ABC, abstractmethod
-from one node to another.
+"""The two ends of a stream that carries a disk's log from one node to another.
 
 The sender reads the log from files, off the loop, at its own pace; what waits for an acknowledgement is
 bounded, so a slow receiver costs the sender nothing but a place in the log. The receiver stores what has
