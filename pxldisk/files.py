@@ -34,6 +34,15 @@ def write_all(fd: int, content: bytes | bytearray | memoryview, offset: int) -> 
         written += os.pwrite(fd, memoryview(content)[written:], offset + written)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a private folder and those above it, each durable in the one above."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames and new names in `folder` durable."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

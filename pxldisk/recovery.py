@@ -56,11 +56,11 @@ def open_disk(folder: Path, options: Options) -> tuple[Memory, Store]:
 
 
 def _open(folder: Path, options: Options) -> tuple[Memory, Store]:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files.make_folder(folder)
     lock = Lock(folder)
     store: Store | None = None
     try:
-        (folder / "log").mkdir(exist_ok=True, mode=0o700)
+        files.make_folder(folder / "log")
         files.remove_leftovers(folder)
         files.remove_leftovers(folder / "log")
         loaded = _load_or_make(folder, options)

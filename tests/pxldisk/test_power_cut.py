@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from disk_rig import SMALL_ZONES
+from medium import Medium
 
 from pxldisk import Append, Consume, RowRef, State, Zone, segment
 from pxldisk.memory import Memory
@@ -21,6 +22,9 @@ from pxldisk.store import Start, Store
 
 SECTOR = 512
 OPTIONS = Options(width=48, height=10, zones=SMALL_ZONES)
+# A superblock that lies in two sectors, so that it can be torn.
+WIDE_ZONES = {"out": Zone(8, 8), "given": Zone(9, 9, "o" * 255), "more": Zone(10, 10, "o" * 200)}
+WIDE = Options(width=256, height=11, zones={**SMALL_ZONES, **WIDE_ZONES})
 
 Contents = dict[str, list[tuple[int, bytes]]]
 
@@ -122,15 +126,7 @@ def test_any_mixture_of_sectors_recovers_to_the_last_durable_commit(quick: Path,
 @pytest.mark.parametrize("seed", range(12))
 def test_a_cut_during_a_checkpoint_loses_nothing(quick: Path, seed: int) -> None:
     chance = random.Random(seed)
-    # A superblock that lies in two sectors, so that it can be torn.
-    zones = {
-        **SMALL_ZONES,
-        "out": Zone(8, 8),
-        "given": Zone(9, 9, "o" * 255),
-        "more": Zone(10, 10, "o" * 200),
-    }
-    options = Options(width=256, height=11, zones=zones)
-    driver = Driver(quick / "disk", chance, options)
+    driver = Driver(quick / "disk", chance, WIDE)
     pictures = [driver.picture()]
     for _ in range(6):
         driver.commit()
@@ -149,7 +145,7 @@ def test_a_cut_during_a_checkpoint_loses_nothing(quick: Path, seed: int) -> None
         case.mkdir()
         shutil.copytree(chance.choice(logs), case / "log")
         (case / "8.png").write_bytes(torn(chance, versions))
-        assert reopened(case, options) == (state, [])
+        assert reopened(case, WIDE) == (state, [])
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -202,6 +198,40 @@ def checkpoint(driver: Driver) -> tuple[bytes, bytes]:
     copied = driver.picture()
     driver.store.close()
     return stamped, copied
+
+
+@pytest.mark.parametrize("options", [OPTIONS, WIDE], ids=["small", "wide"])
+@pytest.mark.parametrize("seed", range(8))
+def test_what_was_acknowledged_survives_the_loss_of_everything_that_was_not_synced(
+    quick: Path, seed: int, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    medium = Medium(quick / "disk")
+    states: list[Contents] = []
+    with monkeypatch.context() as patch:
+        medium.record(patch)
+        driver = Driver(medium.folder, chance, options)
+        for step in range(24):
+            medium.tell(len(states))
+            states.append(driver.contents())
+            driver.commit()
+            if step % 5 == 4:
+                assert driver.store.journal is not None
+                number = driver.store.journal.number
+                driver.store.checkpoint(starting_point(driver.memory, number, 1), number)
+        medium.tell(len(states))
+        states.append(driver.contents())
+        driver.store.close()
+    told = [(at, event.told) for at, event in enumerate(medium.events, 1) if event.what == "told"]
+    for _ in range(40):
+        end = chance.randint(told[0][0], len(medium.events))
+        case = quick / "case"
+        shutil.rmtree(case, ignore_errors=True)
+        medium.after_a_cut(end, chance, case)
+        number = max(state for at, state in told if at <= end)
+        found, damage = reopened(case, options)
+        assert damage == [] and found in states[number : number + 2]
+        assert reopened(case, options) == (found, [])
 
 
 @pytest.mark.parametrize("seed", range(10))
