@@ -53,9 +53,10 @@ class Model:
     live: dict[RowRef, Held]
     gone: dict[RowRef, Held]
     keys: dict[str, RowRef]
+    newest_seq: int = 0  # acknowledged; one that was lost with the power may be given again
 
     def copy(self) -> "Model":
-        return Model(dict(self.live), dict(self.gone), dict(self.keys))
+        return Model(dict(self.live), dict(self.gone), dict(self.keys), self.newest_seq)
 
     def free(self, bank_number: int, zone: str) -> int:
         used = sum(h.rows for ref, h in self.live.items() if (ref.bank, h.zone) == (bank_number, zone))
@@ -85,7 +86,6 @@ class DiskAgainstDictionary(RuleBasedStateMachine):
         self.model = Model({}, {}, {})
         self.past: dict[int, dict[RowRef, Held]] = {0: {}}
         self.taken: list[tuple[dict[int, Path], dict[RowRef, Held]]] = []
-        self.newest_seq = 0
         self.times = itertools.count(1_000_000_000)
         self.armed: tuple[str, int] | None = None
         self.fired: bool | None = None  # None: not yet; else whether the step was acknowledged by then
@@ -154,8 +154,8 @@ class DiskAgainstDictionary(RuleBasedStateMachine):
             if item.key in self.model.keys:
                 assert self.model.keys[item.key] == ref, "a key stored before gives its first reference"
                 continue
-            assert ref.seq > self.newest_seq, "a sequence number was used twice"
-            self.newest_seq = ref.seq
+            assert ref.seq > self.model.newest_seq, "a sequence number was used twice"
+            self.model.newest_seq = ref.seq
             self.model.live[ref] = Held(item.zone, item.payload, item.owner, item.key)
             if item.key is not None:
                 self.model.keys[item.key] = ref
@@ -209,7 +209,7 @@ class DiskAgainstDictionary(RuleBasedStateMachine):
 
         for size, outcome in zip(sizes, self.run(together()), strict=True):
             if isinstance(outcome, RowRef):
-                self.newest_seq = max(self.newest_seq, outcome.seq)
+                self.model.newest_seq = max(self.model.newest_seq, outcome.seq)
                 self.model.live[outcome] = Held("in", bytes(size), None, None)
             else:
                 assert isinstance(outcome, pxldisk.ZoneFull)
