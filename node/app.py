@@ -400,10 +400,9 @@ def _end_detail(ended: Ended) -> str:
 
 @asynccontextmanager
 async def opened(config: NodeConfig) -> AsyncIterator[Node]:
-    """Open everything that a node keeps on disk. Raises Conflict when another process holds the home."""
+    """Open everything that a node keeps on disk. The caller holds the home's lock."""
     folder = config.home.make("node")
     async with AsyncExitStack() as stack:
-        stack.enter_context(held(folder / "lock", "node"))
         if not (folder / "node.toml").exists():
             (folder / "node.toml").write_text(default_file(), "utf-8")
         (folder / "stopped").unlink(missing_ok=True)
@@ -448,8 +447,10 @@ async def _disk(folder: Path, policy: DiskPolicy) -> AsyncIterator[Disk]:
 
 async def run(config: NodeConfig, stop: asyncio.Event) -> None:
     """Run a node until told to stop. Raises Conflict, and whatever ends one of its parts."""
-    while await _run_once(config, stop):
-        log.info("the node starts again")
+    # Held between two starts as well: a pi that misses its node would start another one.
+    with held(config.home.make("node") / "lock", "node"):
+        while await _run_once(config, stop):
+            log.info("the node starts again")
 
 
 async def _run_once(config: NodeConfig, stop: asyncio.Event) -> bool:
