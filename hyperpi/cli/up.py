@@ -20,6 +20,7 @@ from hyperpi.errors import RefusedByPolicy
 
 if TYPE_CHECKING:
     from hypivisor.app import Hypivisor
+    from node.identity import Membership
     from pide.app import Pide
 
 NODE_S = 10.0  # a node starts in one; a loaded machine needs longer
@@ -125,9 +126,10 @@ async def _serve(known: Environment, options: UpOptions, stop: asyncio.Event) ->
     async with hypivisor_app.running(config) as hypivisor, pide_of(hypivisor, options) as pide:
         hypivisor.write_run_json({"url": pide.site.url, "port": pide.port})
         if not options.no_node:
+            member = _local_member(hypivisor)  # first: a node of another mesh is not even started
             if node_pid(known.home) is None:
                 start_node(known.home, *_node_arguments(options))
-            await _join_local_node(hypivisor, options.name)
+            await _join_local_node(hypivisor, member, options.name)
             await _local_node_linked(hypivisor)
         await _greet(hypivisor, pide, options)
         await stop.wait()
@@ -159,25 +161,32 @@ async def pide_of(hypivisor: "Hypivisor", options: UpOptions) -> AsyncIterator["
             yield pide
 
 
-async def _join_local_node(hypivisor: "Hypivisor", name: str | None) -> None:
+def _local_member(hypivisor: "Hypivisor") -> "Membership | None":
+    """The local node's place in this mesh, if it has one. Raises RefusedByPolicy when it has another."""
+    from node import identity
+
+    member = None
+    with contextlib.suppress(identity.IdentityUnusable):
+        member = identity.load(hypivisor.config.home.node / "identity")
+    if member and tls.base32(tls.fingerprint(member.identity.ca_pem)) != hypivisor.fingerprint:
+        raise RefusedByPolicy(
+            f"this machine's node is in the mesh {member.mesh_name}",
+            hint="`hyperpi node leave` first, or start with --no-node",
+        )
+    return member
+
+
+async def _join_local_node(hypivisor: "Hypivisor", member: "Membership | None", name: str | None) -> None:
     """Give the local node a place in this mesh, unless it has one: by a join token, as any machine."""
     from node import enroll, identity
 
     folder = hypivisor.config.home.make("node", "identity")
-    with contextlib.suppress(identity.IdentityUnusable):
-        member = identity.load(folder)
-        ours = member and tls.base32(tls.fingerprint(member.identity.ca_pem)) == hypivisor.fingerprint
-        if member is not None and ours and not hypivisor.gate.trust.is_revoked(member.node_id):
-            here = f"127.0.0.1:{hypivisor.grpc_port}"
-            if member.hypivisors[:1] != (here,):
-                enrol = f"127.0.0.1:{hypivisor.enrol_port}"
-                identity.save(folder, replace(member, hypivisors=(here,), enrol=(enrol,)))
-            return
-        if member is not None and not ours:
-            raise RefusedByPolicy(
-                f"this machine's node is in the mesh {member.mesh_name}",
-                hint="`hyperpi node leave` first, or start with --no-node",
-            )
+    if member is not None and not hypivisor.gate.trust.is_revoked(member.node_id):
+        here = f"127.0.0.1:{hypivisor.grpc_port}"
+        if member.hypivisors[:1] != (here,):
+            enrol = f"127.0.0.1:{hypivisor.enrol_port}"
+            identity.save(folder, replace(member, hypivisors=(here,), enrol=(enrol,)))
+        return
     token = await hypivisor.gate.trust.join_token()
     await enroll.join(folder, "127.0.0.1", hypivisor.enrol_port, token, name)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from live import Program, Refused, System, is_running, new_system, until
 
+from hyperpi.holder import holder_of
+
 RATE = 200  # events a second
 
 
@@ -185,6 +187,7 @@ def test_a_home_that_belongs_to_another_mesh_is_not_taken_over(system: System):
         shutil.copytree(system.home / "node" / "identity", other.home / "node" / "identity")
         said = refused(other, "up", "--port", "0", "--grpc-port", "0", "--enrol-port", "0", "--no-mdns")
         assert "node leave" in said
+        assert holder_of(other.home / "node" / "lock") is None, "a node was started for nothing"
 
 
 def test_a_home_that_cannot_be_written_is_refused_with_a_line(system: System, tmp_path: Path):

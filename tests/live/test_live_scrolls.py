@@ -264,6 +264,8 @@ async def test_a_scroll_that_nobody_takes_in_time_expires_visibly(system: System
 
 async def test_a_full_zone_refuses_and_says_how_long_the_oldest_waits():
     with new_system() as system:
+        (system.home / "node").mkdir(parents=True, mode=0o700)
+        (system.home / "node" / "node.toml").write_text("[disk]\nmax_banks = 1\n")
         system.start()
         async with system.agent("hoarder", deliver=deaf) as agent, system.program() as program:
             await program.knows(agent.id)
