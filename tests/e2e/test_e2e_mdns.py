@@ -323,7 +323,9 @@ def test_doctor_says_who_is_heard(home: Household, shed: Host) -> None:
     checks = {check["name"]: check for check in home.den.run("hyperpi", "doctor", "--json").json}
     assert checks["mdns"]["state"] == "ok"
     assert f"home ({home.den.address})" in checks["mdns"]["found"]
-    assert f"machines in no mesh: {shed.name} ({shed.address})" in checks["mdns"]["found"]
+    # Others may have been cut off a minute ago, and not be forgotten yet.
+    alone = checks["mdns"]["found"].partition("machines in no mesh: ")[2]
+    assert f"{shed.name} ({shed.address})" in alone
     end_node(shed)
 
 

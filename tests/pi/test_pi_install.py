@@ -1,6 +1,7 @@
 """Putting pi-socket into a pi, and taking it out."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -85,7 +86,7 @@ class TestAPiThatFindsNoNode:
         marker = tmp_path / "started"
         program = (
             "import os, sys; f = open(sys.argv[1], 'a');"
-            "f.write(f'{os.environ[\"HYPERPI_HOME\"]} {os.getsid(0) == os.getpid()}\\n')"
+            "f.write(f'{os.environ[\"HYPERPI_HOME\"]} {os.getsid(0)} {os.getppid()}\\n')"
         )
         pi_install.install(rig.agent_dir, home, [sys.executable, "-c", program, str(marker)])
 
@@ -102,4 +103,10 @@ class TestAPiThatFindsNoNode:
             await pi.command("new_session")
             await pi.command("prompt", message="two")
             await pi.hears(lambda said: said.get("type") == "agent_end")
-        assert marker.read_text() == f"{home} True\n"
+            pi_pid = pi.process.pid
+        [started] = marker.read_text().splitlines()
+        where, session, parent = started.rsplit(maxsplit=2)
+        assert where == str(home)
+        # In a session of its own, and not pi's child: whoever starts a node is taken for its owner.
+        assert int(session) != os.getsid(0)
+        assert int(parent) != pi_pid
