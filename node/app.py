@@ -53,7 +53,7 @@ from pxldisk import Corrupt, Disk, ForeignPicture, PxlDiskError, WrongShape
 log = logging.getLogger(__name__)
 
 UNJOINED = "local"  # the node's id in its own roster, before a mesh has given it one
-RENEW_CHECK_S = 3_600.0
+RENEW_CHECK_S = 60.0  # by the wall clock: a machine that slept past its expiry is back within this
 GOODBYE_S = 1.0
 OUTPUT_LINE_CHARS = 200
 
@@ -385,6 +385,7 @@ class Node:
                 try:
                     self.membership = await enroll.renew(self.folder / "identity", member)
                     log.info("certificate renewed node=%s", member.node_id)
+                    self.link.retry_now()  # with the old one it may be waiting to be let in
                 except (HyperPiError, OSError) as exc:
                     log.warning("the certificate was not renewed reason=%s", exc)
             await asyncio.sleep(RENEW_CHECK_S)
