@@ -10,6 +10,7 @@
  * @property {() => void} jumpToLive
  * @property {(node: string | null) => void} openSpawn
  * @property {() => void} openHelp
+ * @property {() => void} openMesh
  * @property {() => void} clearFilter
  */
 
@@ -51,6 +52,8 @@ export function pageKey(event, actions) {
       return done(event, () => actions.openSpawn(null));
     case "i":
       return done(event, actions.toggleInspector);
+    case "m":
+      return done(event, actions.openMesh);
     case "End":
       return done(event, actions.jumpToLive);
     case "?":

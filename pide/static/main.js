@@ -9,6 +9,7 @@ import { dialogFlow, joinFlow, spawnFlow } from "./flows/dialogs.js";
 import { inspectorFlow } from "./flows/inspector.js";
 import { loginFlow } from "./flows/login.js";
 import { rosterFlow } from "./flows/roster.js";
+import { trustFlow } from "./flows/trust.js";
 import { pageKey } from "./keys.js";
 import { Page } from "./page.js";
 import { diagnose, takeCode } from "./signin.js";
@@ -28,6 +29,7 @@ const socket = new Socket({
     if (status.phase === "open") {
       inspector.diskLinked();
       inspector.load();
+      trust.loadMesh();
     }
     countDown();
   },
@@ -42,7 +44,9 @@ const socket = new Socket({
       case "disk.changed":
         return inspector.diskChanged(params);
       case "nearby.changed":
-        return joins.nearbyChanged();
+        return trust.nearbyChanged();
+      case "trust.changed":
+        return trust.trustChanged();
       default: // a newer server may tell more than this page knows
         return undefined;
     }
@@ -54,6 +58,7 @@ const page = new Page({
   request: (method, params, timeout_s) => socket.request(method, params, timeout_s),
   onChange: (before) => {
     client.settle(before);
+    if (page.state.me?.role !== before.me?.role) trust.loadMesh(); // the page may have been opened at its address
     const nodes = page.state.mesh?.nodes;
     if (nodes === before.mesh?.nodes) return;
     inspector.settleDisk(); // the address may name a machine that is only known now
@@ -84,7 +89,7 @@ const roster = rosterFlow(page);
 const conversation = conversationFlow(page, client);
 const inspector = inspectorFlow(page, client);
 const dialogs = dialogFlow(page);
-const joins = joinFlow(page);
+const trust = trustFlow(page, dialogs.confirm);
 
 /**
  * @param {string} text
@@ -106,7 +111,8 @@ const actions = {
   ...inspector,
   ...dialogs,
   ...spawnFlow(page),
-  ...joins,
+  ...joinFlow(page),
+  ...trust,
   login: logins.login,
   logout: () => void logins.logout(),
   retryNow: () => socket.retryNow(),
@@ -125,9 +131,12 @@ const actions = {
   askRevoke: (node) =>
     dialogs.confirm(
       `Revoke ${node.name}?`,
-      "Its certificate is no longer accepted and its connection is cut. Its agents go on, unseen from here.",
+      "Its certificate is no longer accepted, and its connection is cut now. Its agents go on there, unseen from here. It comes back only by joining again, with a new key.",
       "Revoke",
-      () => page.ask("node.revoke", { node: node.id }),
+      async () => {
+        const shown = page.ui.route.kind === "node" && page.ui.route.id === node.id;
+        if ((await page.ask("node.revoke", { node: node.id }, `${node.name} is out.`)) && shown) page.go({ kind: "mesh", id: "machines" });
+      },
     ),
 };
 page.actions = actions;
@@ -152,6 +161,7 @@ function routeChanged() {
   page.focusComposer = agent !== null && !page.touch.matches;
   client.open(agent);
   inspector.load();
+  trust.loadMesh();
 }
 
 /** @param {MouseEvent} event */
@@ -179,7 +189,7 @@ let sinceProbe_s = 0;
 function everySecond() {
   if (document.visibilityState !== "visible") return;
   countDown();
-  if (Date.now() - page.ui.now >= AGES_EVERY_MS) page.look({ now: Date.now() });
+  if (trust.isCountingDown() || Date.now() - page.ui.now >= AGES_EVERY_MS) page.look({ now: Date.now() });
   sinceProbe_s += 1;
   if (sinceProbe_s >= PROBE_EVERY_S && inspector.isEvidenceShown()) {
     sinceProbe_s = 0;

@@ -52,7 +52,11 @@
  * @property {{cpu?: number, mem_bytes?: number} | null} [load]
  * @property {{banks?: number, live_rows?: number, free_rows?: number} | null} [disk]
  * @property {string} [code]    the six digits of a join that waits for approval
+ * @property {boolean} [approved] such a join: an admin said yes, its own person has not yet
+ * @property {Certificate | null} [certificate]
  */
+
+/** @typedef {{issued: string | null, renews: string | null, expires: string}} Certificate  RFC 3339; null where it is not known */
 
 /**
  * @typedef {{heartbeat_s?: number, disconnected_s?: number, lost_s?: number, [more: string]: unknown}} Limits
@@ -129,6 +133,12 @@
  * @property {{opcode_type?: string, content?: unknown} | null} [opcode]
  */
 
+/**
+ * @typedef {{id: string, role: "node" | Role, name: string | null, created: string, expires: string, uses_left: number | null, last_used: string | null, last_from: string | null, joined: string | null, revoked: boolean}} Token
+ * @typedef {{id: string, name: string, role: Role, origin: string, address: string, created: string, last_used: string, expires: string, token: string | null}} LoginSession
+ * @typedef {{seq: number, at: string, who: string, origin: string, what: string, result: string, details: Record<string, unknown>}} AuditRow
+ */
+
 /** @typedef {{name: string, addresses: string[], version: string}} Nearby  a machine that says it could join; anybody may say so */
 /** @typedef {{candidates: Nearby[], more: boolean, listening: boolean}} Neighbours */
 
@@ -172,7 +182,9 @@ const NEEDED = /** @type {Record<string, Role>} */ ({
   "node.approve": "admin",
   "node.nearby": "admin",
   "node.revoke": "admin",
+  "node.deny": "admin",
   "token.create": "admin",
+  "token.ls": "admin",
 });
 
 /**

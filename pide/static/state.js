@@ -9,6 +9,7 @@ import { emptyDisk, historyTold, movedTo, pictureRead, rowsChanged, rowsRead } f
 import { meshChanged, meshFrom } from "./mesh.js";
 import { promptChanged, promptDismissed, promptSent } from "./prompts.js";
 import { scrollChanged, scrollFrom } from "./scrolls.js";
+import { emptyTrust, trustTold } from "./trust.js";
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 /** @typedef {import("./scrolls.js").KnownScroll} KnownScroll */
@@ -31,6 +32,7 @@ import { scrollChanged, scrollFrom } from "./scrolls.js";
  * @property {ReadonlyMap<string, KnownScroll[]>} scrolls by agent
  * @property {Probe | null} probe               of the open agent
  * @property {import("./disks.js").Disks} disks
+ * @property {import("./trust.js").Trust} trust what admins are told
  */
 
 /**
@@ -50,6 +52,7 @@ import { scrollChanged, scrollFrom } from "./scrolls.js";
  *   | {type: "scroll.list", agent: string, scrolls: any[]}
  *   | {type: "scroll.sent", agent: string, scroll: any}
  *   | {type: "scroll.changed", params: any}
+ *   | import("./trust.js").TrustHappening
  *   | DiskHappening} Happening
  */
 
@@ -80,6 +83,7 @@ export function emptyState() {
     scrolls: new Map(),
     probe: null,
     disks: new Map(),
+    trust: emptyTrust(),
   };
 }
 
@@ -131,6 +135,15 @@ export function apply(state, event) {
         ...state,
         scrolls: new Map([...state.scrolls].map(([agent, list]) => [agent, scrollChanged(list, event.params)])),
       };
+    case "trust.tokens":
+    case "trust.sessions":
+    case "trust.nearby":
+    case "trust.trail":
+    case "trust.trailBusy":
+    case "trust.trailNewer":
+    case "trust.verdict":
+    case "trust.failed":
+      return { ...state, trust: trustTold(state.trust, event) };
     default:
       return diskHappened(state, event);
   }

@@ -3,13 +3,29 @@
  * dialogs, drafts. Pure; lives in memory only.
  */
 
-/** @typedef {{kind: "none"} | {kind: "agent", id: string} | {kind: "node", id: string}} Route */
+import { noFilter } from "./trust.js";
+
+/** @typedef {"let-in" | "machines" | "logins" | "audit"} MeshTab */
+/** @typedef {{kind: "none"} | {kind: "agent", id: string} | {kind: "node", id: string} | {kind: "mesh", id: MeshTab}} Route */
 /** @typedef {"all" | "needs" | "working" | "ended"} Chip */
 
 /**
  * @typedef {{kind: "spawn", node: string, path: string | null, listing: import("./protocol.js").Folders | null, hidden: boolean, newFolder: string | null, requestId: string, agentKind: string, name: string, prompt: string}} SpawnDialog
- * @typedef {{kind: "join", role: "node" | "operator" | "viewer" | "admin", token: string, expires: string, address: string, nearby: import("./protocol.js").Neighbours | null}} JoinDialog
- * @typedef {(SpawnDialog | JoinDialog | {kind: "help"} | {kind: "confirm", title: string, text: string, verb: string, act: () => void} | {kind: "rename", agent: string, name: string}) & {error?: string, busy?: boolean}} Dialog
+ * @typedef {(SpawnDialog | {kind: "join", address: string} | {kind: "help"} | {kind: "confirm", title: string, text: string, verb: string, act: () => void} | {kind: "rename", agent: string, name: string}) & {error?: string, busy?: boolean}} Dialog
+ */
+
+/**
+ * @typedef {{id: string, text: string, expires: string, qr: string[] | null, role: string}} Made  a token's command or text, or a login link; id: of the token
+ *
+ * @typedef {object} LetIn  whom an admin is about to let in
+ * @property {"machine" | "browser" | "program"} what
+ * @property {string} role
+ * @property {string} name
+ * @property {number} ttl_s
+ * @property {number} uses   0: until it expires
+ * @property {Made | null} made
+ * @property {boolean} busy
+ * @property {string} error
  */
 
 /**
@@ -42,6 +58,9 @@
  * @property {ReadonlyMap<string, import("./protocol.js").PromptMode>} modes
  * @property {ReadonlyMap<string, string>} attachErrors
  * @property {DiskLook} disk
+ * @property {LetIn} letIn
+ * @property {import("./trust.js").TrailFilter} trailFilter
+ * @property {boolean} endedTokens            list them too
  * @property {{to: string, message: string, busy: boolean, error: string}} scroll
  * @property {Dialog | null} dialog
  * @property {{text: string, tone: "info" | "bad"} | null} toast
@@ -78,6 +97,9 @@ export function firstUi() {
     modes: new Map(),
     attachErrors: new Map(),
     disk: { row: null, opened: null, replay: false, commit: null, playing: false },
+    letIn: { what: "machine", role: "operator", name: "", ttl_s: 900, uses: 1, made: null, busy: false, error: "" },
+    trailFilter: noFilter(),
+    endedTokens: false,
     scroll: { to: "", message: "", busy: false, error: "" },
     dialog: null,
     toast: null,
@@ -88,12 +110,16 @@ export function firstUi() {
   };
 }
 
+export const MESH_TABS = /** @type {MeshTab[]} */ (["let-in", "machines", "logins", "audit"]);
+
 /**
- * The place that an address names: `#/a/ID` an agent, `#/n/ID` a node.
+ * The place that an address names: `#/a/ID` an agent, `#/n/ID` a node, `#/mesh/TAB` the page of the mesh.
  * @param {string} hash
  * @returns {Route}
  */
 export function routeOf(hash) {
+  const tab = /^#\/mesh(?:\/([\w-]*))?$/.exec(hash);
+  if (tab) return { kind: "mesh", id: MESH_TABS.find((one) => one === tab[1]) ?? "let-in" };
   const match = /^#\/([an])\/(.+)$/.exec(hash);
   if (!match) return { kind: "none" };
   let id;
@@ -108,6 +134,7 @@ export function routeOf(hash) {
 /** @param {Route} route */
 export function addressOf(route) {
   if (route.kind === "none") return "#/";
+  if (route.kind === "mesh") return `#/mesh/${route.id}`;
   return `#/${route.kind === "agent" ? "a" : "n"}/${encodeURIComponent(route.id)}`;
 }
 

@@ -334,9 +334,8 @@ def test_the_page_shows_who_could_join_and_who_waits(home: Household, pide: Pide
     page = pide.page
     page.click("[aria-label='Add a machine']")
     start_alone(shed)
-    seen = page.locator("dialog .nearby li", has_text=shed.name)
+    seen = page.locator(".nearby li", has_text=shed.name)
     expect(seen).to_contain_text(shed.address)
     pide.tab.shot("nearby")
     os.kill(node_pid(shed), signal.SIGTERM)
     expect(seen).to_have_count(0)
-    page.keyboard.press("Escape")

@@ -2,27 +2,11 @@
 
 import asyncio
 import base64
-import contextlib
-import shutil
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from live import Program, System
-from playwright.async_api import Error as PlaywrightError
-from playwright.async_api import Page, async_playwright, expect
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
-# Chromium gives up on requests when an interface of the machine comes or goes, even on loopback.
-INTERFACE_CHANGED = "ERR_NETWORK_CHANGED"
-DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+from live_page import CHROMIUM, PHONE, page_of
+from playwright.async_api import Page, expect
 
 pytestmark = [
     pytest.mark.browser,
@@ -55,37 +39,6 @@ NOTE_FLASHES = """() => {
   };
   new MutationObserver(note).observe(bank, { attributes: true, attributeFilter: ["data-flashing"] });
 }"""
-
-
-@contextlib.asynccontextmanager
-async def page_of(system: System, **options: Any) -> AsyncIterator[Page]:
-    """A browser that has logged in; what its console complains of fails the test."""
-    complaints: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        context = await browser.new_context(**{"viewport": DESKTOP, **options})
-        page = await context.new_page()
-        page.on("pageerror", lambda error: complaints.append(f"page error: {error}"))
-        page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-        while True:
-            try:
-                await log_in(page, system)
-                break
-            except (PlaywrightError, AssertionError):
-                if not any(INTERFACE_CHANGED in complaint for complaint in complaints):
-                    raise
-                complaints.clear()
-        yield page
-        await browser.close()
-    assert [complaint for complaint in complaints if INTERFACE_CHANGED not in complaint] == []
-
-
-async def log_in(page: Page, system: System) -> None:
-    async with system.owner() as owner:
-        link = (await owner.call("login.create", {}, 10))["url"]
-    await page.goto("about:blank")  # or only the fragment of the address would differ
-    await page.goto(link)
-    await expect(page.locator(".roster-foot")).to_contain_text("admin")
 
 
 async def open_disk(page: Page, program: Program) -> None:

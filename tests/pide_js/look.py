@@ -27,6 +27,15 @@ ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# Texts and titles in which a character turns the direction of what follows: `exe.png` shown for `gnp.exe`.
+TURNED = """() => {
+  const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) found.push(walker.currentNode.textContent);
+  for (const element of document.querySelectorAll("[title], [aria-label]"))
+    found.push(element.title, element.getAttribute("aria-label") ?? "");
+  return found.filter((text) => /[\u202a-\u202e\u2066-\u2069]/.test(text));
+}"""
+
 STAND_IN = Path(__file__).with_name("stand_in.py")
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -50,23 +59,36 @@ def stand_in(port: int, *arguments: str) -> Iterator[str]:
         process.wait()
 
 
-def play(url: str, scene: str) -> None:
+def play(url: str, scene: str, said: str = "") -> None:
     """Make the stand-in play one scene."""
-    urllib.request.urlopen(urllib.request.Request(f"{url}/scene/{scene}", method="POST"), timeout=5)
+    asked = urllib.request.Request(f"{url}/scene/{scene}", method="POST", data=said.encode())
+    urllib.request.urlopen(asked, timeout=5)
 
 
 class Look:
     """One browser page and where its pictures go."""
 
     def __init__(
-        self, browser: Browser, url: str, out: Path = Path(), *, phone: bool = False, token: str = ""
+        self,
+        browser: Browser,
+        url: str,
+        out: Path = Path(),
+        *,
+        phone: bool = False,
+        token: str = "",
+        light: bool = False,
     ) -> None:
         self.url, self.out, self.phone = url, out, phone
+        self.scheme = "light-" if light else ""
         self.complaints: list[str] = []
         size = PHONE if phone else DESKTOP
         scale = 2 if phone else 1
         self.context = browser.new_context(
-            viewport=size, has_touch=phone, is_mobile=phone, device_scale_factor=scale
+            viewport=size,
+            has_touch=phone,
+            is_mobile=phone,
+            device_scale_factor=scale,
+            color_scheme="light" if light else "dark",
         )
         self.page: Page = self.context.new_page()
         self.page.on("console", self.said)
@@ -106,7 +128,7 @@ class Look:
 
     def shot(self, name: str) -> None:
         """Save what is on the screen."""
-        path = self.out / f"{'phone' if self.phone else 'desktop'}-{name}.png"
+        path = self.out / f"{'phone' if self.phone else 'desktop'}-{self.scheme}{name}.png"
         self.page.screenshot(path=str(path))
         print(path)
 
@@ -139,11 +161,6 @@ def main_scene(browser: Browser, url: str, out: Path) -> None:
     look.page.click(".folder-name >> text=src")
     look.page.wait_for_timeout(300)
     look.shot("spawn")
-    look.page.keyboard.press("Escape")
-    look.page.click("[aria-label='Add a machine']")
-    look.page.click("text=Create, for 15 minutes")
-    look.page.wait_for_timeout(300)
-    look.shot("join")
     look.page.keyboard.press("Escape")
     look.page.keyboard.press("?")
     look.page.wait_for_timeout(200)
@@ -222,6 +239,20 @@ def phone_scene(browser: Browser, url: str, out: Path) -> None:
     play(url, "back")
 
 
+def mesh_scene(browser: Browser, url: str, out: Path) -> None:
+    for light in (False, True):
+        for phone in (False, True):
+            look = Look(browser, url, out, phone=phone, light=light)
+            look.page.evaluate("location.hash = '#/mesh/let-in'")
+            play(url, "nearby")
+            look.page.click("text=Make a token")
+            look.page.wait_for_selector(".qr")
+            for tab in ("let-in", "machines", "logins", "audit"):
+                look.page.evaluate("tab => { location.hash = '#/mesh/' + tab }", tab)
+                look.page.wait_for_timeout(500)
+                look.shot(f"mesh-{tab}")
+
+
 def viewer_scene(browser: Browser, url: str, out: Path) -> None:
     look = Look(browser, url, out, token="viewer")
     look.open("a2")
@@ -242,6 +273,7 @@ def login_scene(browser: Browser, url: str, out: Path) -> None:
 SCENES: dict[str, Callable[[Browser, str, Path], None]] = {
     "main": main_scene,
     "phone": phone_scene,
+    "mesh": mesh_scene,
     "viewer": viewer_scene,
     "login": login_scene,
 }

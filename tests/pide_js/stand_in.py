@@ -38,6 +38,7 @@ from scene import (
     thinking,
 )
 from stand_in_disk import StandInDisk, stand_in_disk
+from stand_in_trust import StandInTrust, stand_in_trust
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -138,6 +139,8 @@ class Mesh:
         self.inboxes: dict[str, asyncio.Queue[Json]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.disk: StandInDisk  # while the server runs
+        self.trust: StandInTrust  # likewise
+        self.hostile = hostile
         self.nearby: Json = {"candidates": [], "more": False, "listening": True}
         self.node("n1", "den", "online", 1.2)
         if empty:
@@ -237,6 +240,11 @@ class Mesh:
             "agents": 0,
             "load": {"cpu": 0.03, "mem_bytes": 61 << 20},
             "disk": {"banks": 1, "live_rows": 23, "free_rows": 224},
+            "certificate": {
+                "issued": at(2 * 86_400),
+                "renews": at(-2.7 * 86_400),
+                "expires": at(-5 * 86_400),
+            },
             **more,
         }
 
@@ -287,6 +295,12 @@ class Mesh:
             change["gone"] = gone
         for viewer in list(self.viewers):
             viewer.notify("mesh.changed", change)
+
+    def trust_changed(self) -> None:
+        """Tell admins that tokens, browsers or the trail may have changed."""
+        for viewer in self.viewers:
+            if viewer.me["role"] == "admin":
+                viewer.notify("trust.changed", {})
 
     def set_state(self, agent: str, state: str, detail: str | None = None) -> None:
         """Change an agent's state, in its stream and in the mesh."""
@@ -403,10 +417,9 @@ class Calls:
             "node.folders": self.folders,
             "node.spawn": self.spawn,
             "node.approve": self.approve,
-            "node.revoke": lambda viewer, params: {},
-            "node.join_address": lambda viewer, params: {"addresses": ["192.168.1.20:31417"]},
+            "node.deny": self.deny,
+            "node.revoke": self.revoke,
             "node.nearby": lambda viewer, params: self.mesh.nearby,
-            "token.create": self.token_create,
             "scroll.list": lambda viewer, params: {"scrolls": self.mesh.scrolls},
             "scroll.send": self.scroll_send,
         }
@@ -417,6 +430,8 @@ class Calls:
             if self.mesh.nodes.get(params["node"], {}).get("state") != "online":
                 raise Failed(-32011, "attic is disconnected", "it comes back by itself")
             return self.mesh.disk.call(method, params, viewer.notify)
+        if self.mesh.trust.answers(method):
+            return self.mesh.trust.call(method, params, viewer.me, self.mesh.trust_changed)
         run = self.methods.get(method)
         if run is None:
             raise Failed(-32601, f"no method {method}")
@@ -545,13 +560,31 @@ class Calls:
         agent = mesh.spawned[params["request_id"]]
         return {"agent": agent, "address": f"{mesh.agents[agent]['name']}@den"}
 
-    def approve(self, viewer: Viewer, params: Json) -> Json:
+    def waiting(self, params: Json) -> str:
+        """The machine that shows this code."""
         for id, node in self.mesh.nodes.items():
-            if node.get("code", "").replace(" ", "") == params["code"].replace(" ", ""):
-                node.update(state="online", code=None)
-                self.mesh.changed(nodes=[id])
-                return {}
-        raise Failed(-32004, "no machine waits with that code")
+            if (node.get("code") or "").replace(" ", "") == params["code"].replace(" ", ""):
+                return id
+        raise Failed(-32004, "no machine waits with that code", "compare the digits on both screens")
+
+    def approve(self, viewer: Viewer, params: Json) -> Json:
+        id = self.waiting(params)
+        self.mesh.nodes[id].update(state="online", code=None)
+        self.mesh.changed(nodes=[id])
+        return {}
+
+    def deny(self, viewer: Viewer, params: Json) -> Json:
+        id = self.waiting(params)
+        del self.mesh.nodes[id]
+        self.mesh.changed(gone=[id])
+        return {}
+
+    def revoke(self, viewer: Viewer, params: Json) -> Json:
+        if params["node"] == "n2":
+            raise Failed(-32029, "refused: the audit trail cannot be written", "is the disk full?")
+        del self.mesh.nodes[params["node"]]
+        self.mesh.changed(gone=[params["node"]])
+        return {}
 
     def scroll_send(self, viewer: Viewer, params: Json) -> Json:
         scroll = {**params, "from": f"user:{viewer.me['name']}", "at": at(), "state": "accepted"}
@@ -566,10 +599,6 @@ class Calls:
         ):
             loop.call_later(delay, viewer.notify, "scroll.changed", {**whose, **change})
         return {"scroll_id": params["scroll_id"], "state": "accepted", "at": at()}
-
-    def token_create(self, viewer: Viewer, params: Json) -> Json:
-        token = "hp1-K7Q2M5XW3JZB-4f1c.8b1f0a6d2c9e4471"
-        return {"id": "t1", "token": token, "role": params["role"], "expires": at(-900)}
 
 
 # --- HTTP ---
@@ -601,8 +630,8 @@ def app_of(mesh: Mesh) -> Starlette:
             why = "the login code is unknown or was used" if by_code else "the token is not known here"
             return JSONResponse({"error": why, "hint": hint} if by_code else {"error": why}, 401)
         session = uuid.uuid4().hex
-        sessions[session] = {"name": "ada", "role": role}
-        answer = JSONResponse(sessions[session])
+        sessions[session] = {"name": "ada", "role": role, "credential": mesh.trust.log_in(str(role))}
+        answer = JSONResponse({"name": "ada", "role": role})
         answer.set_cookie("stand_in", session, httponly=True, samesite="strict")
         return answer
 
@@ -690,6 +719,14 @@ def app_of(mesh: Mesh) -> Starlette:
             ]
             for viewer in mesh.viewers:
                 viewer.notify("nearby.changed", {})
+        elif name == "join":  # with the token that stands in the body
+            mesh.trust.join((await request.body()).decode(), "porch")
+            mesh.node("n-porch", "porch", "online", 0)
+            mesh.changed(nodes=["n-porch"])
+            mesh.trust_changed()
+        elif name == "audit":
+            mesh.trust.gate.audit.append("bob", "cli", "node.revoke", "refused", {"node": "attic"})
+            mesh.trust_changed()
         elif name.startswith("disk-"):
             await mesh.disk.play(name)
         elif name == "exit":
@@ -700,8 +737,11 @@ def app_of(mesh: Mesh) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if "a1" in mesh.agents:
             mesh.start_work("a1", forever=True)
-        async with stand_in_disk() as mesh.disk:
-            yield
+        with stand_in_trust("http://127.0.0.1") as mesh.trust:
+            if mesh.hostile:
+                mesh.trust.add_hostile()
+            async with stand_in_disk() as mesh.disk:
+                yield
         for task in mesh.tasks:
             task.cancel()
 

@@ -1,16 +1,14 @@
 /** Dialogs: what opens them, what they ask, how they close. */
 
 import { messageOf } from "../client.js";
-import { clockTime, visible } from "../format.js";
+import { visible } from "../format.js";
 import { allows, newId } from "../protocol.js";
 
 /** @typedef {import("../page.js").Page} Page */
 /** @typedef {import("../ui.js").SpawnDialog} SpawnDialog */
-/** @typedef {import("../ui.js").JoinDialog} JoinDialog */
 /** @typedef {{error?: string, busy?: boolean}} Progress */
 
 const SPAWN_TIMEOUT_S = 60; // a program starts there, and says hello
-const TOKEN_TTL_S = 900;
 const NAMES = "Names are made of letters, digits, “.”, “_” and “-”, and are unique on a machine.";
 
 /** @param {Page} page */
@@ -147,53 +145,15 @@ export function spawnFlow(page) {
 
 /** @param {Page} page */
 export function joinFlow(page) {
-  /** @param {Partial<JoinDialog> & Progress} change */
-  const change = (change) => {
-    if (page.ui.dialog?.kind === "join") page.look({ dialog: { ...page.ui.dialog, ...change } });
-  };
-
-  let looking = false;
-  let again = false;
-
-  /** Who on the network could join, for the open dialog; changes meanwhile are asked for once more. */
-  const lookAround = async () => {
-    if (page.ui.dialog?.kind !== "join" || !allows(page.state.me?.role, "node.nearby")) return;
-    again = looking;
-    if (looking) return;
-    looking = true;
-    const nearby = await page.request("node.nearby").catch(() => null); // the dialog is whole without it
-    looking = false;
-    if (nearby) change({ nearby });
-    if (again) lookAround();
-  };
-
-  const openJoin = async () => {
-    const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-    page.look({ dialog: { kind: "join", role: "node", token: "", expires: "", address: isLoopback ? "" : location.hostname, nearby: null } });
-    lookAround();
-    if (!allows(page.state.me?.role, "token.create")) return;
-    const told = await page.request("node.join_address").catch(() => null); // the host of this page will do
-    const address = told?.addresses?.[0];
-    if (address) change({ address });
-  };
-
-  const createToken = async () => {
-    const { dialog } = page.ui;
-    if (dialog?.kind !== "join") return;
-    change({ busy: true, error: "" });
-    try {
-      const { token, expires } = await page.request("token.create", { role: dialog.role, ttl_s: TOKEN_TTL_S, uses: 1 });
-      change({ busy: false, token, expires: clockTime(expires) });
-    } catch (error) {
-      change({ busy: false, error: messageOf(error) });
-    }
-  };
-
+  const isLocal = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   return {
-    openJoin: () => void openJoin(),
-    join: change,
-    nearbyChanged: () => void lookAround(),
-    createToken: () => void createToken(),
-    approve: (/** @type {string} */ code) => void page.ask("node.approve", { code }, "Approved. Confirm on that machine too."),
+    /** An admin lets machines in on the page of the mesh; others are told how to ask. */
+    openJoin: () => {
+      if (allows(page.state.me?.role, "token.create")) page.go({ kind: "mesh", id: "let-in" });
+      else page.look({ dialog: { kind: "join", address: isLocal ? "" : location.hostname } });
+    },
+    openMesh: () => {
+      if (allows(page.state.me?.role, "token.ls")) page.go({ kind: "mesh", id: "let-in" });
+    },
   };
 }

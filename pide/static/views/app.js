@@ -6,6 +6,7 @@ import { bannerView } from "./banner.js";
 import { dialogView } from "./dialogs.js";
 import { inspectorView } from "./inspector.js";
 import { loginView } from "./login.js";
+import { meshPage } from "./mesh_page.js";
 import { nodePage } from "./node.js";
 import { rosterView } from "./roster.js";
 import { stageView } from "./stage.js";
@@ -16,7 +17,8 @@ import { toastView } from "./toast.js";
 
 /**
  * @typedef {import("./roster.js").RosterActions & import("./stage.js").StageActions & import("./inspector.js").InspectorActions
- *   & import("./node.js").NodeActions & import("./dialogs.js").DialogActions & {login: (token: string) => void, retryNow: () => void}} Actions
+ *   & import("./node.js").NodeActions & import("./dialogs.js").DialogActions
+ *   & import("./mesh_page.js").MeshPageActions & {login: (token: string) => void, retryNow: () => void}} Actions
  */
 
 /**
@@ -36,7 +38,7 @@ export function appView(state, ui, sight, highlighted, actions) {
         ${guard([state.mesh, state.link, state.me, ui.route, ui.filter, ui.chip, ui.fresh, ui.cursor, ui.now, sight], () =>
           rosterView(state, ui, sight, actions),
         )}
-        ${ui.route.kind === "node" ? nodePage(state, ui, ui.route.id, actions) : stageView(state, ui, actions, highlighted)}
+        ${ui.route.kind === "node" ? nodePage(state, ui, ui.route.id, actions) : ui.route.kind === "mesh" ? meshPage(state, ui, ui.route.id, actions) : stageView(state, ui, actions, highlighted)}
         ${withInspector || ui.screen === "inspector" ? inspectorView(state, ui, actions) : nothing}
       </div>
       ${dialogView(state, ui, actions)}

@@ -1,7 +1,6 @@
 /** What lies over the page: start an agent, add a machine, keys, questions. */
 
 import { html, live, nothing } from "../vendor/lit.js";
-import { allows } from "../protocol.js";
 import { visible } from "../format.js";
 import { icon } from "./icons.js";
 import { toastView } from "./toast.js";
@@ -10,7 +9,6 @@ import { toastView } from "./toast.js";
 /** @typedef {import("../ui.js").Ui} Ui */
 /** @typedef {import("../ui.js").Dialog} Dialog */
 /** @typedef {import("../ui.js").SpawnDialog} SpawnDialog */
-/** @typedef {import("../ui.js").JoinDialog} JoinDialog */
 
 /**
  * @typedef {object} DialogActions
@@ -18,9 +16,6 @@ import { toastView } from "./toast.js";
  * @property {(change: Partial<SpawnDialog>) => void} spawn
  * @property {(path: string | null) => void} browse
  * @property {() => void} startAgent
- * @property {(change: Partial<JoinDialog>) => void} join
- * @property {() => void} createToken
- * @property {(code: string) => void} approve
  * @property {(name: string) => void} rename
  * @property {() => void} applyRename
  * @property {(text: string, what: string) => void} copy
@@ -52,7 +47,7 @@ function titleOf(dialog) {
     case "spawn":
       return "Start an agent";
     case "join":
-      return "Add a machine or a person";
+      return "Add a machine";
     case "help":
       return "Keys";
     case "rename":
@@ -72,7 +67,7 @@ function bodyOf(dialog, state, actions) {
     case "spawn":
       return spawnBody(dialog, state, actions);
     case "join":
-      return joinBody(dialog, state, actions);
+      return joinBody(dialog.address, actions);
     case "help":
       return helpBody();
     case "rename":
@@ -177,83 +172,15 @@ function crumbs(path, actions) {
 }
 
 /**
- * @param {JoinDialog & {busy?: boolean}} dialog
- * @param {State} state
+ * @param {string} address
  * @param {DialogActions} actions
  */
-function joinBody(dialog, state, actions) {
-  const isAdmin = allows(state.me?.role, "token.create");
-  const where = dialog.address || "HOST";
-  const command = dialog.token ? `hyperpi node join ${where} --token ${dialog.token}` : `hyperpi node join ${where}`;
-  return html`
-    <section>
-      <h3>A machine</h3>
-      <p>Install Hyper-Pi there, then run:</p>
-      ${commandLine(dialog.role === "node" ? command : `hyperpi node join ${where}`, actions)}
-      <p class="faint">${dialog.token && dialog.role === "node" ? `Works once, until ${dialog.expires}.` : "Without a token it shows six digits and waits for approval here."} On the same network <code>hyperpi node join</code> alone finds this mesh.</p>
-    </section>
-    ${isAdmin ? nearbyView(dialog.nearby) : nothing}
-    ${isAdmin
-      ? html`<form @submit=${(/** @type {any} */ event) => { event.preventDefault(); actions.approve(event.target.elements.code.value.replace(/\s/g, "")); event.target.reset(); }}>
-            <h3>A machine that waits</h3>
-            ${waitingView(state, actions)}
-            <div class="form-row">
-              <label>It shows <input name="code" inputmode="numeric" autocomplete="off" placeholder="six digits" size="8" required /></label>
-              <button class="button">Approve</button>
-              <span class="faint">Somebody must confirm there as well.</span>
-            </div>
-          </form>
-          <section>
-          <h3>A token</h3>
-          <div class="form-row">
-            <label>for
-              <select @change=${(/** @type {any} */ event) => actions.join({ role: event.target.value, token: "", expires: "" })}>
-                ${[["node", "a machine"], ["operator", "an operator"], ["viewer", "a viewer"], ["admin", "an admin"]].map(
-                  ([role, words]) => html`<option value=${role} ?selected=${dialog.role === role}>${words}</option>`,
-                )}
-              </select>
-            </label>
-            <button class="button primary" ?disabled=${dialog.busy} @click=${actions.createToken}>Create, for 15 minutes</button>
-          </div>
-          ${dialog.token && dialog.role !== "node"
-            ? html`${commandLine(dialog.token, actions)}<p class="faint">Shown only now. Paste it into the login page of Pi-DE; it expires at ${dialog.expires}.</p>`
-            : nothing}
-        </section>`
-      : html`<p class="faint">An admin can create a token that joins without the comparison.</p>`}
-  `;
-}
-
-/**
- * Machines that say they could join. Whoever they are, their names come from strangers.
- * @param {import("../protocol.js").Neighbours | null} nearby
- */
-function nearbyView(nearby) {
-  if (!nearby?.candidates.length) return nothing;
+function joinBody(address, actions) {
   return html`<section>
-    <h3>Seen on this network, not joined</h3>
-    <ul class="machines nearby">
-      ${nearby.candidates.map((one) => html`<li><b>${visible(one.name)}</b><span class="path">${visible(one.addresses.join(", "))}</span><span class="faint">${visible(one.version)}</span></li>`)}
-    </ul>
-    <p class="faint">Run <code>hyperpi node join</code> there.${nearby.more ? " There are more than are listed." : ""} Anybody on the network may claim any name.</p>
+    <p>Install Hyper-Pi there, then run:</p>
+    ${commandLine(`hyperpi node join ${address || "HOST"}`, actions)}
+    <p class="faint">It shows six digits and waits until an admin of this mesh approves them. On the same network <code>hyperpi node join</code> alone finds this mesh. With a token, which an admin can make, there is nothing to compare.</p>
   </section>`;
-}
-
-/**
- * Machines that have asked and wait for an admin.
- * @param {State} state
- * @param {DialogActions} actions
- */
-function waitingView(state, actions) {
-  const waiting = [...(state.mesh?.nodes.values() ?? [])].filter((node) => node.state === "pending" && node.code);
-  if (!waiting.length) return nothing;
-  return html`<ul class="machines waiting">
-    ${waiting.map(
-      (node) => html`<li>
-        <b>${visible(node.name)}</b><span class="path">${visible(node.address ?? "")}</span><span class="join-code">${node.code}</span>
-        <button type="button" class="button small" @click=${() => actions.approve((node.code ?? "").replace(/\s/g, ""))}>It shows the same: approve</button>
-      </li>`,
-    )}
-  </ul>`;
 }
 
 /**
@@ -271,6 +198,7 @@ const KEYS = [
   ["/", "filter the roster"],
   ["n", "start an agent"],
   ["i", "show or hide the inspector"],
+  ["m", "the page of the mesh: who is let in (admins)"],
   ["End", "jump to live"],
   ["Enter", "in the prompt: send"],
   ["Shift Enter", "in the prompt: new line"],

@@ -28,7 +28,7 @@ export function loginView(login, place, actions) {
       </section>
       <details ?open=${matchMedia("(pointer: coarse)").matches}>
         <summary>On a phone or another computer</summary>
-        <p>Where Pi-DE is open already, an admin chooses <b>Mesh</b>, <b>Let in</b>, <b>Log in a browser</b> and holds the QR code to your camera. In a terminal <code>hyperpi login --qr</code> draws it.</p>
+        <p>Where Pi-DE is open already, an admin chooses <b>Mesh</b>, <b>Let in</b>, <b>A browser</b> and holds the QR code to your camera. In a terminal <code>hyperpi login --qr</code> draws it.</p>
         ${place.isLocal
           ? html`<p>This page was opened as <code>${place.host}</code>, which no other device can reach. For other devices start <code>hyperpi up --host 0.0.0.0</code>, or use a tunnel.</p>`
           : html`<p>The link leads to the address that <code>hyperpi up</code> was told; the device must reach it, as it reached <code>${place.host}</code>.</p>`}

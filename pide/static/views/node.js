@@ -6,7 +6,9 @@ import { allows } from "../protocol.js";
 import { addressOf } from "../ui.js";
 import { diskView } from "./disk.js";
 import { ago, bytes } from "../format.js";
+import { certificateWords } from "../trust.js";
 import { icon } from "./icons.js";
+import { waitingView } from "./let_in.js";
 
 /** @typedef {import("../state.js").State} State */
 /** @typedef {import("../ui.js").Ui} Ui */
@@ -27,6 +29,7 @@ export function nodeFacts(state, ui, node) {
       <dt>platform</dt><dd>${node.platform || "not told"}</dd>
       <dt>version</dt><dd>${node.version || "not told"}</dd>
       <dt>address</dt><dd>${node.address ?? "not told"}</dd>
+      ${node.certificate ? html`<dt>certificate</dt><dd>${certificateLine(node, ui.now)}</dd>` : nothing}
       <dt>agents</dt><dd>${node.agents ?? 0}</dd>
       ${node.load ? html`<dt title="of the node process">load</dt><dd>${(node.load.cpu ?? 0).toFixed(2)} cores, ${bytes(node.load.mem_bytes)}</dd>` : nothing}
       ${node.disk ? html`<dt>disk</dt><dd>${node.disk.live_rows ?? "?"} live rows, ${node.disk.free_rows ?? "?"} free</dd>` : nothing}
@@ -35,9 +38,19 @@ export function nodeFacts(state, ui, node) {
 }
 
 /**
+ * @param {Node} node
+ * @param {number} now
+ */
+function certificateLine(node, now) {
+  const { age, next } = certificateWords(node.certificate, now);
+  return next ? `${age}, ${next}` : age;
+}
+
+/**
  * @typedef {import("./disk.js").DiskActions & {
  *   back: () => void,
  *   approve: (code: string) => void,
+ *   deny: (node: Node) => void,
  *   askRevoke: (node: Node) => void,
  *   openSpawn: (node: string | null) => void,
  * }} NodeActions
@@ -67,7 +80,7 @@ export function nodePage(state, ui, id, actions) {
     </header>
     <div class="stage-scroll">
       <div class="node-page">
-        ${node.state === "pending" ? pendingNode(node, role, actions) : nodeFacts(state, ui, node)}
+        ${node.state === "pending" ? pendingNode(node, ui.now, role, actions) : nodeFacts(state, ui, node)}
         ${node.state === "pending" ? nothing : html`<section class="card" aria-label="PXLDisk"><h3>PXLDisk</h3>${diskView(state, ui, node, actions)}</section>`}
         ${node.state === "pending" ? nothing : html`<section class="card" aria-label="Agents">
           <h3>Agents <span class="faint">${agents.length}</span></h3>
@@ -89,23 +102,11 @@ export function nodePage(state, ui, id, actions) {
 
 /**
  * @param {Node} node
+ * @param {number} now
  * @param {import("../protocol.js").Role | undefined} role
  * @param {NodeActions} actions
  */
-function pendingNode(node, role, actions) {
-  const submit = (/** @type {any} */ event) => {
-    event.preventDefault();
-    actions.approve(event.target.elements.code.value.replace(/\s/g, ""));
-  };
-  return html`<section class="card" aria-label="Join request">
-    <h2>${node.name} asks to join</h2>
-    <p>Its screen shows six digits. ${node.code ? "Approve only if they are these, and confirm there too:" : "Type them here, and confirm there too."}</p>
-    ${node.code ? html`<p class="join-code">${node.code}</p>` : nothing}
-    ${allows(role, "node.approve")
-      ? html`<form class="form-row" @submit=${submit}>
-          <input name="code" type=${node.code ? "hidden" : "text"} inputmode="numeric" autocomplete="off" maxlength="12" aria-label="Six digits" .value=${node.code ?? ""} required />
-          <button class="button primary">${node.code ? "They are the same: approve" : "Approve"}</button>
-        </form>`
-      : html`<p class="faint">An admin can approve it.</p>`}
-  </section>`;
+function pendingNode(node, now, role, actions) {
+  if (allows(role, "node.approve")) return waitingView([node], now, actions);
+  return html`<section class="card" aria-label="Join request"><h2>${node.name} asks to join</h2><p>Its screen shows six digits; an admin of this mesh can approve them.</p></section>`;
 }

@@ -20,6 +20,7 @@ import { icon, logo } from "./icons.js";
  * @property {(node: string | null) => void} openSpawn
  * @property {() => void} openJoin
  * @property {() => void} openHelp
+ * @property {() => void} openMesh
  * @property {() => void} logout
  * @property {() => void} rosterScrolled
  */
@@ -79,10 +80,21 @@ export function rosterView(state, ui, sight, actions) {
         <span class="link-dot" data-phase=${state.link.phase} aria-hidden="true"></span>
         <span>${me ? html`${me.name} <span class="faint">${me.role}</span>` : "not signed in"}</span>
         <span class="spring"></span>
+        ${allows(me?.role, "token.ls") ? meshLink(state, ui) : nothing}
         <button class="link" @click=${actions.logout}>Log out</button>
       </footer>
     </nav>
   `;
+}
+
+/**
+ * @param {State} state
+ * @param {Ui} ui
+ */
+function meshLink({ mesh }, ui) {
+  let waiting = 0;
+  for (const node of mesh?.nodes.values() ?? []) if (node.state === "pending") waiting += 1;
+  return html`<a class="link" href=${addressOf({ kind: "mesh", id: "let-in" })} aria-current=${ui.route.kind === "mesh" ? "page" : nothing} title="Who is let in, and who did what (m)">Mesh${waiting ? html` <span class="badge waiting" title="${waiting} wait to be let in">${waiting}</span>` : nothing}</a>`;
 }
 
 /**
