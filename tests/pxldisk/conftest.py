@@ -9,7 +9,7 @@ import pytest
 from disk_rig import SHM
 from hypothesis import settings
 
-settings.register_profile("long", max_examples=2000)  # pytest … --hypothesis-profile=long
+settings.register_profile("long", max_examples=200)  # pytest … --hypothesis-profile=long
 
 
 @pytest.fixture
