@@ -15,7 +15,7 @@ from .lock import Lock
 from .memory import Memory
 from .plan import Stroke
 from .png import FIRST_PIXEL, Picture
-from .rows import MARK, MIN_ROW_BYTES, BadRow, decode, key_of, without_padding
+from .rows import MARK, MIN_ROW_BYTES, BadRow, decode, key_of, seq_of, without_padding
 from .segment import Checkpoint, Segment
 from .store import Start, Store
 from .superblock import FIRST_BANK, Superblock
@@ -157,7 +157,7 @@ def _replay(
     if segment is None:
         memory.remember(memory.keys_in_rows())
     else:
-        memory.next_seq = max(memory.next_seq, segment.checkpoint.next_seq)
+        memory.next_seq = max(memory.next_seq, next_seq_of(segment))
         memory.remember(keys_of(segment))
         base = segment.last
         store.last_segment = segment.header.number
@@ -249,6 +249,16 @@ def _rewrite(store: Store, loaded: Mapping[int, Loaded]) -> None:
         path = bank.bank_path(store.folder, number)
         if path.read_bytes() != one.picture.image:
             store.banks[number].paint(0, one.picture.image)
+
+
+def next_seq_of(segment: Segment) -> int:
+    """A sequence number above all that the segment tells of.
+
+    The rows alone do not tell: a restore may have taken away the newest records since.
+    """
+    images = (image for commit in segment.commits for image in commit.images)
+    used = (seq_of(image.content) for image in images if image.content and image.row not in superblock.ROWS)
+    return max(segment.checkpoint.next_seq, max(used, default=0) + 1)
 
 
 def keys_of(segment: Segment) -> list[tuple[str, RowRef]]:

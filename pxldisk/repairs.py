@@ -374,8 +374,9 @@ def _memory_of(evidence: _Evidence, pictures: Mapping[int, Picture], options: Op
     last = max(block.checkpoint for block in found)
     if evidence.segment is not None:
         last = max(last, evidence.segment.header.base, *(commit.number for commit in evidence.commits))
-        memory.next_seq = max(memory.next_seq, evidence.segment.checkpoint.next_seq)
-        memory.remember(recovery.keys_of(replace(evidence.segment, commits=evidence.commits)))
+        segment = replace(evidence.segment, commits=evidence.commits)
+        memory.next_seq = max(memory.next_seq, recovery.next_seq_of(segment))
+        memory.remember(recovery.keys_of(segment))
     memory.remember(memory.keys_in_rows())
     if evidence.gap:
         last += _GAP
