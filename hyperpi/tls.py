@@ -36,6 +36,8 @@ TOKEN_SECRET_BYTES = 20  # 160 bits
 FIRST_MESSAGE_S = 5.0  # a refused client that sends nothing learns nothing either
 MAX_CSR_BYTES = 4096  # a P-256 request has about 250
 
+BACKDATE_S = 300.0  # certificates begin that much before they are issued: a node's clock may be behind
+
 _SPIFFE_NODE = re.compile(r"spiffe://([a-z2-7]{16})/node/([a-z0-9-]{1,64})")
 _SPIFFE_MESH = re.compile(r"spiffe://([a-z2-7]{16})")
 _JOIN_TOKEN = re.compile(r"hp1-([a-z2-7]{52})-([a-z2-7]{8})\.([a-z2-7]{26,64})")
@@ -172,8 +174,8 @@ def expires_at(certificate_pem: bytes) -> float:
 def renew_at(certificate_pem: bytes) -> float:
     """When to renew a certificate: at two thirds of its life, Unix seconds. Raises BadCertificate."""
     certificate = _load(certificate_pem)
-    start, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-    return start + (end - start) * 2 / 3
+    start = certificate.not_valid_before_utc.timestamp() + BACKDATE_S  # when it was issued
+    return start + (certificate.not_valid_after_utc.timestamp() - start) * 2 / 3
 
 
 def check_server_certificate(leaf_pem: bytes, ca_pem: bytes, now: float) -> None:

@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import grpc
 
@@ -23,9 +23,11 @@ from hyperpi.contract import Json
 from hyperpi.control import ControlSocket
 from hyperpi.errors import Conflict
 from hyperpi.holder import held
+from hyperpi.lasting import lasting
 from hyperpi.mesh_view import MeshView
 from hyperpi.roles import ADMIN, Caller
 from hyperpi.wire.hyperpi.v1 import console_pb2_grpc, mesh_pb2, mesh_pb2_grpc
+from hypivisor.ca import NODE_LIFE
 from hypivisor.console_service import ConsoleService
 from hypivisor.enroll_service import EnrolmentService, Reachable, enrol_server
 from hypivisor.joins import Pending, PendingJoins
@@ -63,6 +65,7 @@ class HypivisorConfig:
     mdns: bool = True
     home_node: bool = True  # a node with the same home stores what people send
     pre_shared_token: str | None = None
+    node_life: timedelta = NODE_LIFE
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Hypivisor:
     config: HypivisorConfig
     gate: Gate
     registry: Registry
+    links: LinkService
     fingerprint: str  # of the mesh CA, base32
     grpc_port: int
     enrol_port: int
@@ -109,20 +113,24 @@ async def running(config: HypivisorConfig) -> AsyncIterator[Hypivisor]:
     folder = config.home.make("hypivisor")
     async with AsyncExitStack() as stack:
         stack.enter_context(held(folder / "lock", "hypivisor"))
-        gate = stack.enter_context(open_gate(folder, config.mesh_name, config.pre_shared_token))
+        gate = stack.enter_context(
+            open_gate(folder, config.mesh_name, config.pre_shared_token, config.node_life)
+        )
         registry = Registry(MeshView(gate.mesh.name, new_id("r", 8), LIMITS))
         gate.trust.remember_into(registry)
         for row in gate.store.nodes():
             certify_into(registry, row)
         hypivisor = await _serve(config, gate, registry, stack)
         async with asyncio.TaskGroup() as tasks:  # one that fails ends the hypivisor, and says why
-            parts = [
-                tasks.create_task(hypivisor.client.run(), name="console-client"),
-                tasks.create_task(gate.trust.run(registry), name="trust"),
-                tasks.create_task(_serve_control(hypivisor), name="control-socket"),
-            ]
+            wanted = {
+                "console-client": hypivisor.client.run(),
+                "trust": gate.trust.run(registry),
+                "control-socket": _serve_control(hypivisor),
+                "watch-links": _watch_links(hypivisor.links),
+            }
             if config.mdns:
-                parts.append(tasks.create_task(_discovery(hypivisor), name="discovery"))
+                wanted["discovery"] = _discovery(hypivisor)
+            parts = [tasks.create_task(lasting(name, part), name=name) for name, part in wanted.items()]
             await asyncio.wait_for(hypivisor.client.connected.wait(), CONSOLE_S)
             log.info("hypivisor running mesh=%s grpc=%d", gate.mesh.name, hypivisor.grpc_port)
             try:
@@ -225,12 +233,12 @@ async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack:
     for server in (link_server, enrolling, console_server):
         await server.start()
     console_path.chmod(0o600)
-    watching = asyncio.create_task(_watch_links(links), name="watch-links")
-    stack.push_async_callback(_stop, links, watching, link_server, enrolling, console_server)
+    stack.push_async_callback(_stop, links, link_server, enrolling, console_server)
     return Hypivisor(
         config=config,
         gate=gate,
         registry=registry,
+        links=links,
         fingerprint=fingerprint,
         grpc_port=grpc_port,
         enrol_port=ports[0],
@@ -327,17 +335,8 @@ async def _watch_links(links: LinkService) -> None:
         links.registry.tick(time.time(), time.monotonic())
 
 
-async def _stop(links: LinkService, watching: asyncio.Task[None], *servers: grpc.aio.Server) -> None:
+async def _stop(links: LinkService, *servers: grpc.aio.Server) -> None:
     for node in list(links.links):
         links.cut(node, "restart")
     await asyncio.sleep(0.05)  # one turn for the goodbyes to be written; they are a courtesy
-    await _cancel([watching])
     await asyncio.gather(*(server.stop(STOP_S) for server in servers))
-
-
-async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            log.error("a part ended badly", exc_info=result)

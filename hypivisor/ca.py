@@ -25,7 +25,7 @@ CA_LIFE = timedelta(days=20 * 365)  # a new CA means that every machine joins ag
 SERVER_LIFE = timedelta(days=5 * 365)
 WEB_LIFE = timedelta(days=397)  # browsers refuse more than 398 (CA/Browser Forum Ballot SC31)
 NODE_LIFE = timedelta(days=7)
-BACKDATE = timedelta(minutes=5)  # a node's clock may be that much behind ours
+BACKDATE = timedelta(seconds=tls.BACKDATE_S)
 
 SERVER_HOSTS = (tls.SERVER_NAME, "localhost")
 
@@ -47,7 +47,14 @@ class WebCertificate:
 class MeshCa:
     """One mesh's CA and the hypivisor's own certificates, in one private folder (0700, files 0600)."""
 
-    def __init__(self, folder: Path, key: ec.EllipticCurvePrivateKey, certificate_pem: bytes) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: ec.EllipticCurvePrivateKey,
+        certificate_pem: bytes,
+        node_life: timedelta = NODE_LIFE,
+    ) -> None:
+        self._node_life = node_life
         self._folder = folder
         self._key = key
         self._certificate = x509.load_pem_x509_certificate(certificate_pem)
@@ -56,7 +63,7 @@ class MeshCa:
         self.fingerprint = tls.fingerprint(certificate_pem)
 
     @classmethod
-    def open(cls, folder: Path, mesh_name: str, now: float) -> "MeshCa":
+    def open(cls, folder: Path, mesh_name: str, now: float, node_life: timedelta = NODE_LIFE) -> "MeshCa":
         """Load the CA of `folder`, or make one. Raises CaUnusable, OSError.
 
         `mesh_name` only labels a new certificate for people; the mesh id is random and in the certificate.
@@ -72,7 +79,7 @@ class MeshCa:
             tls.write_private(ca_path, made)
         try:
             key = tls.load_key(_read_private(key_path))
-            ca = cls(folder, key, ca_path.read_bytes())
+            ca = cls(folder, key, ca_path.read_bytes(), node_life)
         except (tls.BadCertificate, FileNotFoundError, ValueError) as exc:
             raise CaUnusable(
                 f"the mesh CA in {folder} cannot be used: {exc}",
@@ -100,7 +107,7 @@ class MeshCa:
         `public_key` is SubjectPublicKeyInfo DER, as `tls.read_csr` returns it.
         """
         uri = x509.UniformResourceIdentifier(tls.node_uri(self.mesh_id, node_id))
-        return self._issue(public_key, [uri], ExtendedKeyUsageOID.CLIENT_AUTH, NODE_LIFE, now)
+        return self._issue(public_key, [uri], ExtendedKeyUsageOID.CLIENT_AUTH, self._node_life, now)
 
     def issue_web(self, hosts: Sequence[str], now: float) -> WebCertificate:
         """A server certificate for Pi-DE under these host names and IP addresses, kept in the folder.

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from hyperpi.errors import BadRequest, Conflict, HyperPiError, Overloaded
 from hyperpi.roles import ADMIN, Caller
 from hypivisor.attempts import AttemptLimiter
 from hypivisor.audit import Audit, AuditUnwritable
-from hypivisor.ca import MeshCa
+from hypivisor.ca import NODE_LIFE, MeshCa
 from hypivisor.enroll_service import Enroller
 from hypivisor.registry import Registry
 from hypivisor.rows import Mesh
@@ -276,7 +277,9 @@ class Gate:
 
 
 @contextmanager
-def open_gate(folder: Path, mesh_name: str | None, pre_shared_token: str | None) -> Iterator[Gate]:
+def open_gate(
+    folder: Path, mesh_name: str | None, pre_shared_token: str | None, node_life: timedelta = NODE_LIFE
+) -> Iterator[Gate]:
     """Open or make CA, store and audit trail. Raises StoreUnusable, CaUnusable."""
     with ExitStack() as stack:
         store = Store.open(folder / "store.db")
@@ -286,7 +289,7 @@ def open_gate(folder: Path, mesh_name: str | None, pre_shared_token: str | None)
         thread = DiskThread("store")
         stack.callback(thread.close)  # first of all: what it was asked to do is finished before files close
         wished = mesh_name or f"{getpass.getuser()}-mesh"
-        ca = MeshCa.open(folder, wished, time.time())
+        ca = MeshCa.open(folder, wished, time.time(), node_life)
         mesh = store.ensure_mesh(tls.mesh_id_of(ca.certificate_pem), wished)
         if mesh_name and mesh.name != mesh_name:
             store.rename_mesh(mesh_name)

@@ -267,6 +267,12 @@ class Link(Observer):
                 await self._pump(stream, first)
         except TimeoutError:
             log.debug("no welcome address=%s", target.address)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody wants us to end: grpc says it of a write on a stream whose read we gave up for silence.
+            log.debug("link ended in a write address=%s", target.address)
         except asyncio.InvalidStateError:  # grpc's word for a write after an end that nobody has seen yet
             log.debug("link ended in a write address=%s", target.address)
         except grpc.aio.AioRpcError as exc:

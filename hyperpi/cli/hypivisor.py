@@ -39,6 +39,7 @@ async def _serve(known: Environment, flags: dict[str, Any], stop: asyncio.Event)
         mdns=known.mdns and not flags["no_mdns"],
         home_node=not flags["no_node"],
         pre_shared_token=known.token,
+        node_life=flags["certificate_life"],
     )
     async with app.running(config) as running:
         running.write_run_json({})

@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hyperpi import tls
-from hyperpi.cli.options import NO_MDNS, environment, examples
+from hyperpi.cli.options import NO_MDNS, environment, examples, seconds
 from hyperpi.cli.output import draw_qr
 from hyperpi.cli.processes import home_option, node_pid, run_until_signal, set_up_logging, start_node
 from hyperpi.config import ENROL_PORT, GRPC_PORT, PIDE_PORT, Environment
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from node.identity import Membership
     from pide.app import Pide
 
+SHORTEST_LIFE_S, LONGEST_LIFE_S = 2.0, 366 * 86_400.0
 NODE_S = 10.0  # a node starts in one; a loaded machine needs longer
 PORT = click.IntRange(0, 65535)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -41,7 +43,16 @@ class UpOptions:
     name: str | None
     no_node: bool
     no_mdns: bool
+    certificate_life: timedelta
     public_url: str | None
+
+
+def certificate_life(context: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """The callback of --certificate-life."""
+    life_s = seconds(context, param, value)
+    if life_s is not None and not SHORTEST_LIFE_S <= life_s <= LONGEST_LIFE_S:
+        raise click.BadParameter("from 2s to 366d", param=param)
+    return None if life_s is None else timedelta(seconds=life_s)
 
 
 def hypivisor_options(function: Any) -> Any:
@@ -54,6 +65,14 @@ def hypivisor_options(function: Any) -> Any:
                 "--enrol-port", type=PORT, default=ENROL_PORT, show_default=True, help="0 picks one."
             ),
             click.option("--mesh-name", metavar="M", help="How this mesh is called."),
+            click.option(
+                "--certificate-life",
+                metavar="TIME",
+                default="7d",
+                show_default=True,
+                callback=certificate_life,
+                help="Of machines; renewed at two thirds.",
+            ),
             click.option("--no-mdns", is_flag=True, help=NO_MDNS),
         ]
     ):
@@ -122,6 +141,7 @@ async def _serve(known: Environment, options: UpOptions, stop: asyncio.Event) ->
         mdns=known.mdns and not options.no_mdns,
         home_node=not options.no_node,
         pre_shared_token=known.token,
+        node_life=options.certificate_life,
     )
     async with hypivisor_app.running(config) as hypivisor, pide_of(hypivisor, options) as pide:
         hypivisor.write_run_json({"url": pide.site.url, "port": pide.port})
