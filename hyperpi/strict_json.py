@@ -93,3 +93,19 @@ def _bounded_int(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ValueError("an integer of more than 20 digits")
     return int(digits)
+
+
+_undecoded = msgspec.json.Decoder(msgspec.Raw)
+
+
+def sound(raw: bytes) -> bytes:
+    """The same, if it is one JSON value in UTF-8: what is passed on undecoded must not leave its place.
+
+    About 0.3 µs for an event. Raises BadMessage.
+    """
+    try:
+        _undecoded.decode(raw)
+        raw.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise BadMessage(f"what was to be passed on is not JSON: {exc}") from None
+    return raw

@@ -7,6 +7,7 @@ ends by itself and the node dials again.
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ import msgspec
 
 from hyperpi import __version__, strict_json, tls
 from hyperpi.address import AgentId, NodeId
-from hyperpi.errors import Conflict, HyperPiError, NodeUnreachable, NotFound, Overloaded
+from hyperpi.errors import BadMessage, Conflict, HyperPiError, NodeUnreachable, NotFound, Overloaded
 from hyperpi.event import Cursor, Reset
 from hyperpi.roles import AGENT, OPERATOR, Caller
 from hyperpi.wire import convert
@@ -53,6 +54,15 @@ class NodeMemory(Protocol):
 
     async def node_left(self, node: NodeId) -> None:
         """It left the mesh by itself."""
+
+
+_EPOCH = re.compile(r"[A-Za-z0-9._-]{0,64}")
+
+
+def _check_epoch(epoch: str) -> None:
+    """Epochs are written into frames as they are. Raises BadMessage."""
+    if _EPOCH.fullmatch(epoch) is None:
+        raise BadMessage("an epoch is a short name")
 
 
 class LinkService(mesh_pb2_grpc.MeshServicer):
@@ -187,6 +197,8 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             for ended in await asyncio.gather(reader, writer, return_exceptions=True):
                 if isinstance(ended, Overloaded | TimeoutError):
                     log.warning("a node does not read node=%s", node)
+                elif isinstance(ended, BadMessage):
+                    log.warning("a node sends what cannot be passed on node=%s reason=%s", node, ended)
                 elif isinstance(ended, Exception) and not isinstance(ended, grpc.RpcError):
                     log.error("a node's stream ended badly node=%s", node, exc_info=ended)
 
@@ -301,8 +313,10 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             case "status":
                 self._status(link.node, frame.status)
             case "subscribed":
+                _check_epoch(frame.subscribed.epoch)
                 link.subscribed(frame.subscribed)
             case "reset":
+                _check_epoch(frame.reset.epoch)
                 if self._has(link, frame.reset.agent):
                     for watcher in self.demand.of(AgentId(frame.reset.agent)):
                         watcher.reset(Reset(frame.reset.epoch, frame.reset.reason))
@@ -350,6 +364,9 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             log.warning("a notice was refused node=%s method=%s", link.node, notice.method)
 
     def _events(self, link: NodeLink, run: mesh_pb2.EventRun) -> None:
+        _check_epoch(run.epoch)
+        for event in run.events_json:
+            strict_json.sound(event)
         if run.subscription:
             link.replayed(run)
             return

@@ -9,8 +9,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from hyperpi import strict_json
 from hyperpi.address import AgentId, NodeId
-from hyperpi.errors import NodeUnreachable
+from hyperpi.errors import BadMessage, NodeUnreachable
 from hyperpi.event import Cursor, Reset
 from hyperpi.frames import FrameQueue
 from hyperpi.roles import Caller
@@ -134,7 +135,10 @@ class NodeLink:
         if reply.HasField("error"):
             answer.set_exception(convert.error_from_wire(reply.error))
         else:
-            answer.set_result(reply.result_json)
+            try:
+                answer.set_result(strict_json.sound(reply.result_json))
+            except BadMessage as exc:
+                answer.set_exception(exc)
 
     def subscribed(self, answer: mesh_pb2.Subscribed) -> None:
         """The node has begun (or refused) a subscription."""

@@ -5,13 +5,16 @@ from collections.abc import Iterable
 import msgspec
 
 from hyperpi import strict_json
-from hyperpi.errors import HyperPiError
+from hyperpi.errors import BadMessage, HyperPiError
 from hyperpi.event import Cursor
 from hyperpi.mesh_view import Change
 from hyperpi.roles import Caller
 from hyperpi.row_changes import RowChange
 from hyperpi.status import from_json_rpc, kind_of, to_json_rpc
 from hyperpi.wire.hyperpi.v1 import console_pb2, mesh_pb2
+
+MAX_ROWS = 65_536  # a picture is not taller
+MAX_ROW_BYTES = 512  # what is told of one row: number, state, kind, sequence number
 
 
 def error_to_wire(error: BaseException) -> mesh_pb2.Error:
@@ -84,5 +87,11 @@ def rows_to_wire(rows: Iterable[RowChange]) -> list[mesh_pb2.BankRow]:
 
 
 def rows_from_wire(rows: Iterable[mesh_pb2.BankRow]) -> list[RowChange]:
-    """The same, as `RowChanges` takes them."""
-    return [(row.row, row.row_json) for row in rows]
+    """The same, as `RowChanges` takes them. Raises BadMessage for what is no row of any bank."""
+    return [_row_from_wire(row) for row in rows]
+
+
+def _row_from_wire(row: mesh_pb2.BankRow) -> RowChange:
+    if row.row >= MAX_ROWS or len(row.row_json) > MAX_ROW_BYTES:
+        raise BadMessage("what was told of a row is too much for one")
+    return row.row, strict_json.sound(row.row_json)

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hyperpi.address import AgentId, NodeId
-from hyperpi.errors import NodeUnreachable, NotFound
+from hyperpi.errors import BadMessage, NodeUnreachable, NotFound
 from hyperpi.event import Cursor, Reset
 from hyperpi.mesh_view import MeshView
+from hyperpi.roles import Caller
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
 from hypivisor.bank_demand import Bank
 from hypivisor.link_service import LinkService
@@ -319,3 +320,50 @@ async def test_a_node_that_does_not_read_for_long_is_cut(service, monkeypatch):
     async with asyncio.timeout(5):
         await call.task
     assert service.registry.nodes[DEN].state == "disconnected"
+
+
+# --- a node that would speak for others ------------------------------------------------------------------
+
+BREAKOUT = b'{"seq":1}]},"method":"mesh.changed","params":{"spoofed":[true'
+
+
+@pytest.mark.parametrize("raw", [BREAKOUT, b"", b'{"seq":1', b'{"text":"\xff"}', b"{}{}", b"[" * 100_000])
+@pytest.mark.parametrize("subscription", [0, 1])
+async def test_events_that_reach_beyond_their_place_are_not_passed_on(service, node, raw, subscription):
+    watcher = Watching()
+    await watching(service, node, watcher)
+    run = mesh_pb2.EventRun(
+        agent=LEAD, epoch="e-1", first_seq=1, events_json=[b"{}", raw], subscription=subscription
+    )
+    with pytest.raises(BadMessage):
+        service._take(service.links[DEN], mesh_pb2.NodeFrame(events=run))
+    assert watcher.seqs == []
+
+
+@pytest.mark.parametrize("epoch", ['e","method":"x', "e\n", "e" * 65])
+async def test_an_epoch_is_a_name_and_nothing_else(service, node, epoch):
+    link = service.links[DEN]
+    for frame in (
+        mesh_pb2.NodeFrame(events=mesh_pb2.EventRun(agent=LEAD, epoch=epoch)),
+        mesh_pb2.NodeFrame(reset=mesh_pb2.StreamReset(agent=LEAD, epoch=epoch)),
+        mesh_pb2.NodeFrame(subscribed=mesh_pb2.Subscribed(subscription=1, epoch=epoch)),
+    ):
+        with pytest.raises(BadMessage):
+            service._take(link, frame)
+
+
+async def test_a_result_that_is_no_json_is_an_error_of_that_call(service):
+    link = service.links[DEN] = NodeLink(DEN)
+    asking = asyncio.ensure_future(link.call("agent.show", b"{}", Caller("ann", "viewer", "pide"), 5))
+    await asyncio.sleep(0)
+    [frame] = link.queue.take()
+    link.replied(mesh_pb2.Reply(call=frame.call.call, result_json=b'{}},"method":"mesh.changed"'))
+    with pytest.raises(BadMessage):
+        await asking
+
+
+@pytest.mark.parametrize("row", [(9, BREAKOUT), (70_000, b"{}"), (9, b'{"kind":"' + b"x" * 600 + b'"}')])
+async def test_rows_that_no_bank_has_are_not_passed_on(service, row):
+    rows = mesh_pb2.BankRows(bank=8, rows=[mesh_pb2.BankRow(row=row[0], row_json=row[1])])
+    with pytest.raises(BadMessage):
+        service._take(NodeLink(DEN), mesh_pb2.NodeFrame(bank_rows=rows))
