@@ -109,6 +109,9 @@ class Holding:
         except (StreamEnded, HyperPiError, PxlDiskError, OSError) as exc:
             receiver.say_end(exc)
             log.info("a copy is not followed now of=%s reason=%s", of, exc)
+        except Exception as exc:  # a boundary: whatever a peer sends, its stream ends and never this node
+            receiver.say_end(exc)
+            log.exception("following a copy failed of=%s", of)
         finally:
             self._closed(receiver)
             if self._following.get(of, (None,))[0] is receiver:
@@ -148,6 +151,9 @@ class Holding:
         except (StreamEnded, HyperPiError, PxlDiskError, OSError) as exc:
             sender.say_end(exc)
             log.warning("a copy was not given back of=%s to=%s reason=%s", of, frame.node, exc)
+        except Exception as exc:  # a boundary: whatever a peer sends, its stream ends and never this node
+            sender.say_end(exc)
+            log.exception("giving a copy back failed of=%s to=%s", of, frame.node)
         finally:
             self._giving -= 1
             self._closed(sender)

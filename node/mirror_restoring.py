@@ -159,6 +159,11 @@ class Restoring:
             log.warning("the disk was not restored from=%s reason=%s", fetch.source, exc)
             if not begun.done():
                 begun.set_exception(NotFound(f"{fetch.source}: {exc}"))
+        except Exception:  # a boundary: whatever a peer sends, its stream ends and never this node
+            fetch.state, fetch.reason = "failed", "it broke off; the log of this node says where"
+            log.exception("restoring failed from=%s", fetch.source)
+            if not begun.done():
+                begun.set_exception(Overloaded(fetch.reason))
         finally:
             fetch.bytes, fetch.receiver = receiver.taken_bytes, None
             self._closed(receiver)

@@ -9,6 +9,7 @@ from node.mirror_flow import PIECE_BYTES, Head
 from pxldisk import Piece, Place
 from pxldisk.shipping import Kind
 
+DIGEST_BYTES = 32  # of SHA-256
 MAX_COUNT = 1 << 62  # numbers of commits, segments and bytes; more would not fit a file
 
 
@@ -89,6 +90,8 @@ def place_from_wire(wire: mesh_pb2.MirrorPlace) -> Place | None:
     """Raises BadMessage."""
     if not wire.disk:
         return None
+    if len(wire.digest) != DIGEST_BYTES:
+        raise BadMessage(f"a digest of {len(wire.digest)} bytes")
     return Place(
         _disk(wire.disk), _count(wire.segment), _count(wire.offset), _count(wire.commit), bytes(wire.digest)
     )

@@ -184,6 +184,9 @@ class Mirroring:
             except (StreamEnded, PxlDiskError, OSError) as exc:
                 mirror.state, mirror.reason = "paused", _why(exc)
                 log.info("a mirror is paused node=%s reason=%s", mirror.target.node, mirror.reason)
+            except Exception:  # a boundary: whatever a peer sends, its stream ends and never this node
+                mirror.state, mirror.reason = "paused", "it broke off; the log of this node says where"
+                log.exception("a mirror failed node=%s", mirror.target.node)
             ceiling = FIRST_RETRY_S if mirror.progress.commit > had else min(LAST_RETRY_S, ceiling * 2)
             try:
                 async with asyncio.timeout(random.uniform(ceiling / 2, ceiling)):  # noqa: S311  jitter

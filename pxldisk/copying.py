@@ -6,7 +6,6 @@ Nothing is believed: every picture, record and row is checked before it counts, 
 the piece is refused. What a crash leaves behind is cut off when the copy is opened again.
 """
 
-import hashlib
 import os
 import uuid
 from pathlib import Path
@@ -16,7 +15,7 @@ from .errors import Corrupt, DiskFailed, ForeignPicture, NoSpace, NotNext, PxlDi
 from .lock import Lock
 from .png import Grid
 from .segment import Commit, SegmentHeader
-from .shipping import Kind, Piece, Place
+from .shipping import Kind, Piece, Place, start_digest
 
 MAX_UNIT_BYTES = 64 << 20  # of one opening or one commit, which is checked in memory
 
@@ -71,8 +70,7 @@ class Copy:
         """How far it has come; None while it holds no disk yet."""
         if self._header is None:
             return None
-        held = os.pread(self._fd, self._end, 0)
-        digest = hashlib.sha256(held).digest()
+        digest = start_digest(self._fd, self._end)
         return Place(self._header.disk_id, self._header.number, self._end, self.commit, digest)
 
     @property

@@ -182,13 +182,17 @@ class Stranger:
         """What a machine's mirrors do with it."""
         self.got.append(frame)
 
-    def say(self, to: Machine, **body: Any) -> None:
-        """Send a frame of stream 5."""
-        self._mesh.carry(self, mesh_pb2.Mirror(node=to.id, stream=5, **body))  # type: ignore[arg-type]
+    def say(self, to: Machine, *, stream: int = 5, **body: Any) -> None:
+        """Send a frame of a stream."""
+        self._mesh.carry(self, mesh_pb2.Mirror(node=to.id, stream=stream, **body))  # type: ignore[arg-type]
+
+    def heard(self, body: str) -> list[mesh_pb2.Mirror]:
+        """What has come of one kind."""
+        return [frame for frame in self.got if frame.WhichOneof("body") == body]
 
     def ends(self) -> list[str]:
         """The reasons with which its streams were ended."""
-        return [frame.end.reason for frame in self.got if frame.WhichOneof("body") == "end"]
+        return [frame.end.reason for frame in self.heard("end")]
 
 
 async def until(look: Callable[[], Any], what: str) -> Any:

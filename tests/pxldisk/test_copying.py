@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,6 +164,21 @@ async def test_two_lives_that_part_within_one_segment_are_told_apart(folder: Pat
     segment.write_bytes(content)
     with pytest.raises(NotInLog):
         Feed(common, place)
+
+
+async def test_a_place_that_nobody_can_have_is_refused_without_a_look_at_it(
+    folder: Path, target: Path
+) -> None:
+    async with small(folder) as disk:
+        await write(disk, 1)
+        with contextlib.closing(Copy(target)) as copy:
+            follow(folder, copy)
+            place = copy.place()
+        assert place is not None
+        for wrong in ({"offset": 1 << 62}, {"offset": 1 << 62, "disk_id": uuid.UUID(int=0)}, {"digest": b""}):
+            with pytest.raises(NotInLog):
+                Feed(folder, replace(place, **wrong))
+        Feed(folder, place).close()
 
 
 async def test_a_place_that_was_pruned_is_told(folder: Path, target: Path) -> None:

@@ -1,0 +1,82 @@
+"""What a machine of the mesh may do to another one through its mirrors, when it does not mean well."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mirror_rig import Machine, Mesh, Stranger, complete, until
+
+from node import mirror_copies, mirror_restoring, mirror_streams, mirroring
+
+
+@pytest.fixture
+def mesh() -> Mesh:
+    return Mesh()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirroring, "FIRST_RETRY_S", 0.02)
+    monkeypatch.setattr(mirroring, "LAST_RETRY_S", 0.05)
+
+
+@pytest.fixture
+async def den(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Machine]:
+    async with mesh.machine("den", tmp_path / "den") as machine:
+        yield machine
+
+
+@pytest.fixture
+async def attic(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Machine]:
+    async with mesh.machine("attic", tmp_path / "attic") as machine:
+        yield machine
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise MemoryError("as much as a peer asked for")
+
+
+@pytest.mark.parametrize("digest", [b"", b"x" * 32])
+async def test_a_place_that_nobody_can_have_does_not_end_the_node(
+    mesh: Mesh, den: Machine, attic: Machine, digest: bytes
+) -> None:
+    stranger = Stranger(mesh, "odd")
+    await den.call("disk.mirror", to="odd")
+    (offer, *_) = await until(lambda: stranger.heard("offer"), "an offer")
+    place = {"disk": den.disk.id.bytes, "segment": 1, "offset": 1 << 62, "commit": 1, "digest": digest}
+    stranger.say(den, stream=offer.stream, place=place)
+    await until(lambda: stranger.heard("start") or stranger.heard("end"), "what it makes of that")
+    await den.call("disk.mirror", to="attic")
+    await until(complete(den, attic), "the copy that another machine makes")
+
+
+@pytest.mark.parametrize("where", [(mirror_streams, "_open_feed"), (mirror_copies.Copies, "resume")])
+async def test_an_error_that_nobody_thought_of_ends_one_stream_and_not_the_node(
+    den: Machine, attic: Machine, monkeypatch: pytest.MonkeyPatch, where: tuple[object, str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, broken)
+        await den.call("disk.mirror", to="attic")
+        await until(lambda: den.mirrors.mirroring.mirrors[attic.id].state == "paused", "the end of it")
+    await until(complete(den, attic), "the copy, once nothing is wrong any more")
+
+
+@pytest.mark.parametrize("end", ["here", "there"])
+async def test_an_error_that_nobody_thought_of_ends_a_restoration_and_not_the_node(
+    den: Machine, attic: Machine, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    await den.call("disk.mirror", to="attic")
+    await until(complete(den, attic), "the copy")
+    where = (mirror_restoring, "FetchedCopy") if end == "here" else (mirror_streams, "_open_feed")
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, broken)
+        await den.call("disk.restore", **{"from": "attic"})
+        await until(lambda: state(den) == "failed", "the failure")
+    await den.call("disk.restore", **{"from": "attic"})
+    await until(lambda: state(den) == "ready", "the copy, once nothing is wrong any more")
+
+
+def state(machine: Machine) -> str:
+    shape = machine.mirrors.restoring.shape()
+    return "" if shape is None else str(shape["state"])
