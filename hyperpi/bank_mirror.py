@@ -5,6 +5,7 @@ row as it is: a watcher may be told what it knows already, and never misses what
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from hyperpi.redial import backoff, error_of
 from hyperpi.row_changes import RowChanges
 from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import console_pb2
+
+log = logging.getLogger(__name__)
 
 OPEN_S = 10.0
 
@@ -77,6 +80,8 @@ class BankMirror:
                         return
                     if isinstance(error, NotFound):
                         return  # the machine has left the mesh: nothing will change there for us
+                except Exception:  # a boundary: one bad batch must not leave everybody waiting for ever
+                    log.exception("a bank could not be followed node=%s bank=%d", self.node, self.bank)
                 await asyncio.sleep(next(waits))
         finally:
             self._ended(self)

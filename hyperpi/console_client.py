@@ -247,6 +247,9 @@ class Mirror:
                     self._stopped(exc)
                 except CursorCompacted:
                     self._end(Reset(self.ring.epoch, "overrun"))
+                except Exception:  # a boundary: one bad batch must not leave everybody waiting for ever
+                    log.exception("an agent could not be followed agent=%s", self.agent)
+                    self._end(Reset(self.ring.epoch, "lost"))
                 if self.ended is None:
                     cursor = Cursor(self.ring.epoch, self.ring.head)
                     await asyncio.sleep(next(waits))
