@@ -129,7 +129,8 @@ class Restoring:
         self._opened(receiver)
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks.create_task(self._run(fetch, receiver, want, force, begun), name="restore")
-        await begun
+        # Who asked may go away meanwhile; the restoration goes on, and tells whoever asks for its state.
+        await asyncio.shield(begun)
         return fetch.id
 
     async def _run(

@@ -1,5 +1,6 @@
 """A lost disk comes back from a copy: whole, checked, in one step, never over rows that somebody needs."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -187,6 +188,23 @@ async def test_what_the_copy_lacked_is_told(mesh: Mesh, tmp_path: Path, attic: M
     async with mesh.machine("den", folder) as den:
         report = (await den.call("disk.mirrors"))["restore"]
         assert report["missing_commits"] == commits and report["heard_at"] is not None
+
+
+async def test_who_asks_may_go_away_and_the_restoration_goes_on(mesh: Mesh, tmp_path: Path) -> None:
+    async with mesh.machine("den", tmp_path / "den") as den:
+        stranger = Stranger(mesh, "odd")
+        asking = asyncio.create_task(den.call("disk.restore", **{"from": "odd"}))
+        (want,) = await until(lambda: stranger.heard("want"), "the question")
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+        stranger.say(den, stream=want.stream, offer={"disk": b"x" * 16})
+        await until(lambda: stranger.heard("place"), "the restoration")
+        stranger.say(den, stream=want.stream, end={"reason": "no more"})
+        failed = await until(settled(den, "failed"), "its end")
+        assert failed["reason"] == "no more"
+        with pytest.raises(Conflict, match="under way"):
+            await asyncio.gather(*(den.call("disk.restore", **{"from": "odd"}) for _ in range(2)))
 
 
 @pytest.mark.parametrize("gone", ["attic", "den"])
