@@ -18,11 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from . import bank, history, restoration, segment, snapshot, superblock, verification
+from . import bank, history, restoration, segment, snapshot, verification
 from .errors import DiskClosed, ForeignPicture, LiveRows, NoSpace, PxlDiskError, WrongShape, ZoneFull
 from .history import Moment, Step
 from .memory import Memory
-from .plan import Applied, Image, Plan
+from .plan import Applied, Plan
 from .png import FIRST_PIXEL, Picture
 from .recovery import Options, open_disk, starting_point
 from .store import Store
@@ -441,10 +441,7 @@ class Disk:
             )
             picture = bank.blank(block)
             await self._writer.call(partial(self._store.add_bank, block.bank, picture.copy()))
-            self._memory.add_bank(block, picture)
-            content = superblock.encode(block, self._memory.grid.row_bytes)
-            images = [Image(block.bank, row, content) for row in superblock.ROWS]
-            await self._store_plan(self._memory.plan_images(images, block.made_us))
+            await self._store_plan(self._memory.plan_bank(block, picture))
             log.info("bank added folder=%s bank=%d", self.folder, block.bank)
 
     def _stamped_pictures(self) -> dict[int, Picture]:

@@ -152,6 +152,12 @@ class Memory:
         assert not self._pending_keys
         return Plan(at_us, images=list(images), reread=frozenset(image.bank for image in images))
 
+    def plan_bank(self, block: Superblock, picture: Picture) -> Plan:
+        """Lay out the commit that makes a bank; until it is durable nobody stores anything in the bank."""
+        content = superblock.encode(block, self.grid.row_bytes)
+        images = [Image(block.bank, row, content) for row in superblock.ROWS]
+        return replace(self.plan_images(images, block.made_us), bank=(block, picture))
+
     def abandon(self, plan: Plan) -> None:
         """Give back what a plan reserved that was not stored."""
         for entry in plan.added:
@@ -242,6 +248,8 @@ class Memory:
         changes: list[RowChange] = []
         freed: set[str] = set()
         for plan in plans:
+            if plan.bank is not None:
+                self.add_bank(*plan.bank)
             for image in plan.images:
                 self.pictures[image.bank].write(image.row, image.content)
                 touched.append((image.bank, image.row))

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from .png import Picture
 from .rows import State
+from .superblock import Superblock
 from .values import RowChange, RowRef
 
 
@@ -49,6 +51,7 @@ class Plan:
     added: list[Entry] = field(default_factory=list)
     consumed: list[Entry] = field(default_factory=list)
     reread: frozenset[int] = frozenset()  # banks whose rows are replaced without regard to records
+    bank: tuple[Superblock, Picture] | None = None  # that this commit makes
 
 
 @dataclass(frozen=True, slots=True)

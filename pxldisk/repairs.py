@@ -21,7 +21,6 @@ from . import (
     salvage,
     segment,
     snapshot,
-    superblock,
     verification,
 )
 from .bank import BankFile
@@ -149,8 +148,7 @@ def _banks(evidence: _Evidence) -> range:
     if not evidence.reference:  # else what only snapshots or older pictures show is not of this disk any more
         known.update(number for _, number, _ in snapshot.snapshots(evidence.folder))
         known.update(journal.base_banks(evidence.log, evidence.last_segment))
-        images = (image for commit in evidence.commits for image in commit.images)
-        known.update(image.bank for image in images if image.row in superblock.ROWS)
+        known.update(image.bank for commit in evidence.commits for image in commit.images)
     known.update(number for number in bank.bank_numbers(evidence.folder) if _is_bank(evidence, number))
     return range(FIRST_BANK, max(known) + 1)
 

@@ -87,6 +87,7 @@ class Store:
         Raises NoSpace (the old segment stays in use) or DiskFailed.
         """
         failpoint.passing("pxldisk.checkpoint.before")
+        self._drop_banks_without_a_commit(start)
         self._flush(start.stamps)
         failpoint.passing("pxldisk.checkpoint.stamped")
         self.paint(start.copies)
@@ -136,6 +137,19 @@ class Store:
                 file.flush()
             except OSError as error:
                 raise DiskFailed(file.path, f"sync failed: {error.strerror}") from error
+
+    def _drop_banks_without_a_commit(self, start: Start) -> None:
+        """Delete banks that were made for a commit that was refused: to the new segment they are too old."""
+        without = [number for number in self.banks if number not in start.bases]
+        try:
+            for number in without:
+                self.banks[number].path.unlink(missing_ok=True)
+            if without:
+                files.sync_folder(self.folder)
+        except OSError as error:
+            raise DiskFailed(self.folder, f"cannot delete a bank: {error.strerror}") from error
+        for number in without:
+            self.banks.pop(number).close()
 
     def _begin_segment(self, start: Start, base: int) -> None:
         number = self.last_segment + 1

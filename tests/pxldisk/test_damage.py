@@ -24,6 +24,7 @@ from pxldisk import (
     State,
     bank,
     journal,
+    plan,
     png,
     repair,
     rows,
@@ -336,6 +337,19 @@ async def test_damaged_files_of_the_log_are_set_aside(folder: Path) -> None:
     async with small(folder) as disk:
         assert read_all(disk, expected) == []
         assert payloads(disk, "out") == [b"answer", b"more"]
+
+
+async def test_a_missing_bank_that_the_log_tells_of_but_never_made_is_not_passed_over(folder: Path) -> None:
+    async with small(folder) as disk:
+        await disk.append("in", b"in the first bank")
+        log = disk._store.journal
+        assert log is not None
+        row = rows.encode(rows.Sheet(2, 0, b"x", 0, 0, b"in a lost bank"), [3], 144)[0][1]
+        body = segment.encode_images([plan.Image(9, 3, row)])
+        log.append([(0, body)])
+        crashed = shutil.copytree(folder, folder.with_name("crashed"))
+    with pytest.raises(pxldisk.Unrepairable, match=r"9\.png: missing"):
+        repair(crashed)
 
 
 def bomb(width: int, height: int) -> bytes:

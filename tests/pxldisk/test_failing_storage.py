@@ -16,7 +16,9 @@ from disk_rig import payloads, small
 from test_crash import HERE, ROUNDS, check
 
 import pxldisk
-from pxldisk import Disk, Zone, files, journal
+from pxldisk import Disk, Zone, bank, files, journal
+from pxldisk.bank import BankFile
+from pxldisk.png import Picture
 
 
 class Fault:
@@ -117,6 +119,39 @@ async def test_a_full_file_system_keeps_the_old_journal_segment(folder: Path, wr
         await disk.checkpoint()
     async with small(folder) as disk:
         assert payloads(disk) == [b"5"] and await disk.verify() == []
+
+
+async def test_a_bank_whose_commit_was_refused_holds_nothing_until_one_is_durable(
+    folder: Path, writes: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = bank.create
+
+    def and_then_full(path: Path, picture: Picture) -> BankFile:
+        made = make(path, picture)
+        writes.error = errno.ENOSPC
+        return made
+
+    async with small(folder, max_banks=2) as disk:
+        stored = [await disk.append("in", f"{n}".encode()) for n in range(5)]
+        with monkeypatch.context() as patch:
+            patch.setattr(bank, "create", and_then_full)
+            with pytest.raises(pxldisk.NoSpace):
+                await disk.append("in", b"refused")
+        writes.error = None
+        assert disk.stats().banks == (8,)
+        await disk.consume(stored[0])
+        await disk.checkpoint()  # the new segment must not leave an older bank behind
+        crashed = shutil.copytree(folder, folder.with_name("crashed"))
+        refs = [await disk.append("in", payload) for payload in (b"row 0 again", b"in the new bank")]
+        assert [ref.bank for ref in refs] == [8, 9]
+        assert sorted((await disk.replay()).pictures) == [8, 9]
+        later = shutil.copytree(folder, folder.with_name("later"))
+    for copy, expected in (
+        (crashed, [b"1", b"2", b"3", b"4"]),
+        (later, [b"1", b"2", b"3", b"4", b"row 0 again", b"in the new bank"]),
+    ):
+        async with small(copy, max_banks=2) as disk:
+            assert payloads(disk) == expected and await disk.verify() == []
 
 
 def full(*_: object, **__: object) -> None:
