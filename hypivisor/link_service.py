@@ -98,9 +98,11 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         if link is None:
             record = self.registry.nodes.get(node)
             name = record.name if record else node
+            beside = "start it again: `hyperpi node run`, on this machine"
+            away = "it comes back by itself when its machine is up and on the network"
             raise NodeUnreachable(
                 f"{name} is {record.state if record else 'unknown'}",
-                hint="it comes back by itself when its machine is up and on the network",
+                hint=beside if node == self._home() else away,
             )
         return link
 

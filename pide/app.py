@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import logging
 import socket
 from collections import Counter
@@ -330,8 +331,12 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind((host.strip("[]"), port))
     except OSError as exc:
         listening.close()
-        raise Conflict(
-            f"cannot listen on {host}:{port}: {exc.strerror}", hint="choose another with --port, or 0 for any"
-        ) from None
+        theirs = exc.errno == errno.EADDRNOTAVAIL
+        hint = (
+            "this machine has no such address: see --host"
+            if theirs
+            else "choose another with --port, or 0 for any"
+        )
+        raise Conflict(f"cannot listen on {host}:{port}: {exc.strerror}", hint=hint) from None
     listening.listen(512)
     return listening

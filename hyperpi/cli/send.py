@@ -37,7 +37,7 @@ LATE_S = 5.0  # after its time to live the bounce still has to travel
 @click.option("--wait", is_flag=True, help="Wait for the opcode that answers it, and print it.")
 @json_option
 def send(to: str, message: str, wait: bool, ttl: float, as_json: bool, **details: str | None) -> None:
-    """Send a scroll. TO is NAME, NAME@NODE, '*@NODE', '*', skill:NAME or user:NAME; MESSAGE - reads stdin.
+    """Send a scroll. TO is NAME, NAME@NODE, '*@NODE', '*' or skill:NAME; MESSAGE - reads stdin.
 
     It is on disk when this returns, and arrives when the recipient is back. With --json
     {scroll_id, state, …}, with --wait also the opcode; not answered is exit code 1.

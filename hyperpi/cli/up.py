@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -80,6 +81,15 @@ def hypivisor_options(function: Any) -> Any:
     return function
 
 
+def public_url(_context: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The callback of --public-url: what login links begin with."""
+    if value is not None:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+            raise click.BadParameter("an address such as https://me.example", param=param)
+    return value
+
+
 def pide_options(function: Any) -> Any:
     """The flags that `up` and `pide run` share."""
     for option in reversed(
@@ -92,7 +102,12 @@ def pide_options(function: Any) -> Any:
                 show_default=True,
                 help="0 picks one.",
             ),
-            click.option("--public-url", metavar="URL", help="Under which a tunnel shows Pi-DE."),
+            click.option(
+                "--public-url",
+                metavar="URL",
+                callback=public_url,
+                help="Under which a tunnel shows Pi-DE.",
+            ),
         ]
     ):
         function = option(function)

@@ -24,7 +24,8 @@ export interface Memory {
   scrolls: Map<string, ScrollRecord>;
   /** The address line that was printed last; it is not printed twice. */
   printed: string | undefined;
-  nodeStarted: boolean;
+  /** When we last tried to start a node, as Date.now() tells it; 0 since one has welcomed us. */
+  nodeStartedAt: number;
   /** Stops whatever load of the extension is attached now; the newest one wins. */
   detach: (() => unknown) | undefined;
 }
@@ -46,7 +47,7 @@ export function remember(): Memory {
     expected: [],
     scrolls: new Map(),
     printed: undefined,
-    nodeStarted: false,
+    nodeStartedAt: 0,
     detach: undefined,
   };
   store[KEY] = memory;

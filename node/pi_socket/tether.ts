@@ -20,6 +20,7 @@ import type { Card, Event, PiApi, PiContext, PiEvent, PiMessage, SessionCard, St
 import { Timers } from "./timers.ts";
 import { addUsage, plainText, usageOf } from "./translate.ts";
 
+const START_AGAIN_MS = 60_000; // a node that does not come up is not started more often than that
 const REGISTER_MS = 10_000;
 /** Requests that wait for the socket to drain. */
 const MAX_ASKS = 64;
@@ -375,6 +376,7 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
     this.outbox.resume(typeof welcome.acked === "number" ? welcome.acked : 0);
     this.registered = true;
     this.memory.registered = true;
+    this.memory.nodeStartedAt = 0;
     // Another session in agent.register is a reset already; only a move inside of one is still to be told.
     const moved = this.change.reset === "tree";
     this.change = { state: this.state, session: sessionCard(this.ctx.sessionManager), usage: this.usage };
@@ -407,8 +409,8 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
   }
 
   absent(): void {
-    if (this.memory.nodeStarted) return;
-    this.memory.nodeStarted = true;
+    if (Date.now() - this.memory.nodeStartedAt < START_AGAIN_MS) return;
+    this.memory.nodeStartedAt = Date.now();
     startNode(this.home, this.guard);
   }
 
