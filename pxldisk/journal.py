@@ -16,7 +16,7 @@ from .segment import Checkpoint, Segment, SegmentHeader
 
 # Zeros kept ahead of the end, some 600 small commits: a sync that need not make the file grow is quicker.
 AHEAD_BYTES: Final = 262_144
-GAP_BYTES: Final = 8_388_608  # zeros inside what one power cut can tear: more than any group of commits
+GAP_BYTES: Final = 8_388_608  # what one power cut can tear: more than any group of commits
 _BLOCK_BYTES: Final = 65_536
 
 
@@ -65,29 +65,77 @@ def read_segment(path: Path) -> Segment:
     content, gap_at = read_content(path)
     found = segment.parse(content, path)
     if gap_at is not None:
-        raise Corrupt(path, None, gap_at, "bytes behind a gap that no journal has")
+        raise Corrupt(path, None, gap_at, "it goes on with more than a power cut can tear")
     _check_name(path, found.header)
     return found
 
 
 def read_content(path: Path) -> tuple[bytes, int | None]:
-    """The bytes of a segment, and where a gap of more than GAP_BYTES zeros begins that is followed by more.
+    """The bytes of a segment that matter, and where more follow than a journal ever has; None: nowhere.
 
-    Zeros at the end are left out, and what follows such a gap: a file that is long but holds little
-    costs little memory. OSError passes through.
+    A file longer than GAP_BYTES is walked. All of its good records are kept, of anything else GAP_BYTES, and
+    no zeros at its end: a file that is long but holds little costs little memory. What stands behind bytes
+    that were left out is nearer to the start than in the file. Raises Corrupt, OSError.
     """
-    content = bytearray()
-    zeros = 0
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            if block.count(0) == len(block):
-                zeros += len(block)
-                continue
-            if zeros > GAP_BYTES:
-                return bytes(content), len(content)
-            content += bytes(zeros) + block
-            zeros = 0
-    return bytes(content), None
+        size = os.fstat(file.fileno()).st_size
+        return (file.read(size), None) if size <= GAP_BYTES else _walk(file.fileno(), size, path)
+
+
+def _walk(fd: int, size: int, path: Path) -> tuple[bytes, int | None]:
+    kept = [os.pread(fd, segment.HEADER_BYTES, 0)]
+    salt = segment.parse_header(kept[0], path).salt
+    at, spare = segment.HEADER_BYTES, GAP_BYTES
+    left_out_at: int | None = None
+    while at < size:
+        if (length := _good_bytes(fd, at, size, salt)) is not None:
+            kept.append(os.pread(fd, length, at))
+            at += length
+            continue
+        end = _next_good(fd, at, size, salt)
+        used = (end if end < size else _last_used(fd, at, size)) - at
+        if used > spare and left_out_at is None:
+            left_out_at = at + spare
+        kept.append(os.pread(fd, min(used, spare), at))
+        spare -= min(used, spare)
+        at = end
+    return b"".join(kept), left_out_at
+
+
+def _good_bytes(fd: int, at: int, size: int, salt: int) -> int | None:
+    """How long the record at `at` is if it is a good one. No more than a block of it is in memory."""
+    head = os.pread(fd, segment.RECORD_HEAD_BYTES, at)
+    found = segment.record_size(head)
+    if found is None or at + found[1] > size:
+        return None
+    body = (
+        os.pread(fd, min(_BLOCK_BYTES, at + found[1] - block), block)
+        for block in range(at + len(head), at + found[1], _BLOCK_BYTES)
+    )
+    return found[1] if segment.fits_head(head, body, salt) else None
+
+
+def _next_good(fd: int, at: int, size: int, salt: int) -> int:
+    """Where the first good record behind `at` is, or `size`."""
+    for block_at in range(at, size, _BLOCK_BYTES):
+        # Some bytes of the next block: a mark may stand across the two.
+        block = os.pread(fd, _BLOCK_BYTES + len(segment.MARK) - 1, block_at)
+        found = block.find(segment.MARK)
+        while found >= 0:
+            if _good_bytes(fd, block_at + found, size, salt) is not None:
+                return block_at + found
+            found = block.find(segment.MARK, found + 1)
+    return size
+
+
+def _last_used(fd: int, at: int, size: int) -> int:
+    """Behind the last block that holds anything but zeros."""
+    used = at
+    for block_at in range(at, size, _BLOCK_BYTES):
+        block = os.pread(fd, _BLOCK_BYTES, block_at)
+        if block.count(0) != len(block):
+            used = block_at + len(block)
+    return used
 
 
 def read_header(path: Path) -> SegmentHeader:

@@ -14,7 +14,7 @@ durable already, and corruption otherwise.
 import struct
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -177,6 +177,14 @@ def record_size(content: bytes, at: int = 0) -> tuple[int, int] | None:
         return None
     _, _, length, number, _, _ = _RECORD.unpack_from(content, at)
     return number, _RECORD_BYTES + length
+
+
+def fits_head(head: bytes, body: Iterable[bytes], salt: int) -> bool:
+    """Whether a record's body, in blocks, is the one that the checksum in its head was made of."""
+    crc = zlib.crc32(head[: _RECORD.size], salt)
+    for block in body:
+        crc = zlib.crc32(block, crc)
+    return bool(crc == _U32.unpack_from(head, _RECORD.size)[0])
 
 
 def salvage(content: bytes, path: Path) -> tuple[Segment, tuple[Commit, ...]]:

@@ -66,6 +66,15 @@ def lengthen(folder: Path, chance: random.Random) -> None:
             file.write(chance.randbytes(50))
 
 
+def trail(folder: Path, chance: random.Random) -> None:
+    """Put more behind a segment than the memory that opening may take."""
+    found = [path for path in files_of(folder) if path.suffix == ".pxj"]
+    if found:
+        with chance.choice(found).open("ab") as file:
+            for _ in range(1100):
+                file.write(bytes((chance.randrange(1, 256),)) * 65_536)
+
+
 def blank_range(folder: Path, chance: random.Random) -> None:
     """Overwrite a range with one byte, as a bad block does."""
     if (path := some_file(folder, chance)) is None:
@@ -137,6 +146,7 @@ def scribble(folder: Path, chance: random.Random) -> None:
 
 
 BLIND: tuple[Mutation, ...] = (
+    trail,
     flip,
     flip,
     flip,

@@ -399,6 +399,47 @@ async def test_a_long_file_that_holds_nothing_costs_no_memory(folder: Path, size
         tracemalloc.stop()
 
 
+async def test_a_long_tail_of_noise_costs_little_memory_and_hides_no_record_from_a_repair(
+    folder: Path,
+) -> None:
+    async with small(folder) as disk:
+        await disk.append("in", b"before")
+        await disk.append("in", b"behind")
+        crashed = shutil.copytree(folder, folder.with_name("crashed"))
+    log = next((crashed / "log").glob("*.pxj"))
+    content = log.read_bytes().rstrip(b"\x00")
+    behind = content.rindex(segment.MARK)
+    with log.open("wb") as file:
+        file.write(content[:behind])
+        for _ in range(1000):
+            file.write(b"\x01" * 65_536)
+        file.write(content[behind:])
+    tracemalloc.start()
+    try:
+        for look in (lambda: open_disk(crashed, Options()), lambda: journal.read_segment(log)):
+            with pytest.raises(pxldisk.Corrupt, match="more than a power cut can tear"):
+                look()
+        repair(crashed)
+        assert tracemalloc.get_traced_memory()[1] < 32_000_000
+    finally:
+        tracemalloc.stop()
+    async with small(crashed) as disk:
+        assert payloads(disk) == [b"before", b"behind"] and await disk.verify() == []
+
+
+async def test_a_long_segment_of_good_records_is_read_whole(folder: Path) -> None:
+    async with Disk.open(
+        folder, width=2000, height=66, zones={"in": pxldisk.Zone(2, 65)}, segment_bytes=1 << 30
+    ) as disk:
+        for number in range(200):
+            await disk.consume(await disk.append("in", bytes([1 + number]) * 50_000))
+        await disk.append("in", b"the last")
+        crashed = shutil.copytree(folder, folder.with_name("crashed"))
+        assert next((crashed / "log").glob("*.pxj")).stat().st_size > journal.GAP_BYTES
+    async with Disk.open(crashed) as disk:
+        assert payloads(disk) == [b"the last"] and disk.commits == 401
+
+
 async def test_pictures_that_people_leave_in_the_folder_are_no_banks(folder: Path) -> None:
     expected = await make(folder)
     Image.new("RGB", (48, 10)).save(folder / "2024.png")
