@@ -110,7 +110,7 @@ class Copies:
         for marker in reversed(self.of(node)):
             if marker.disk_id == disk:
                 try:
-                    return OpenCopy(self, marker, Copy(self.path(marker)))
+                    return OpenCopy(self, marker)
                 except Corrupt as exc:
                     log.warning("a copy is damaged and begins anew of=%s reason=%s", node, exc)
                     return None
@@ -132,7 +132,7 @@ class Copies:
         # Not by the markers: one that cannot be read now still has its number.
         number = max((int(path.name) for path in home.iterdir() if path.name.isdigit()), default=0) + 1
         marker = Marker(node, name, number, str(disk), now)
-        opened = OpenCopy(self, marker, Copy(self.path(marker)))
+        opened = OpenCopy(self, marker)
         try:
             opened.mark()
         except BaseException:
@@ -190,10 +190,12 @@ class Copies:
 class OpenCopy:
     """A copy that is being written."""
 
-    def __init__(self, copies: Copies, marker: Marker, copy: Copy) -> None:
-        self.marker = replace(marker, commit=copy.commit)
+    def __init__(self, copies: Copies, marker: Marker) -> None:
+        """Raises Locked, Corrupt, NoSpace, OSError."""
         self._copies = copies
-        self._copy = copy
+        self._copy = Copy(copies.path(marker), self._room)
+        self.marker = replace(marker, commit=self._copy.commit)
+        self._takes = 0  # bytes, by the piece that is being added
         copies.open.add((marker.of, marker.number))
         self._whole_at = 0  # the commit that makes it whole
         self._marked_at = 0.0
@@ -213,10 +215,12 @@ class OpenCopy:
         """
         try:
             for piece in pieces:
-                takes = len(piece.content) * (2 if piece.kind is Kind.BASE else 1)  # it becomes a bank, too
-                self._copies.make_room(self.marker.of, takes)
+                self._takes = 0
+                self._room(
+                    len(piece.content) * (2 if piece.kind is Kind.BASE else 1)
+                )  # it becomes a bank, too
                 self._copy.take(piece)
-                self._copies.grown(self.marker, takes)
+                self._copies.grown(self.marker, self._takes)
             self._copy.flush()
         except NoSpace:
             raise NoRoom("the file system there is full") from None
@@ -230,6 +234,11 @@ class OpenCopy:
             self._copies.became_whole(self.marker)
         self._copies.markers[self.marker.of, self.marker.number] = self.marker
         return self._copy.commit
+
+    def _room(self, wanted: int) -> None:
+        """See that the piece may take so many bytes more. Raises NoRoom."""
+        self._copies.make_room(self.marker.of, self._takes + wanted)
+        self._takes += wanted
 
     def _is_whole(self) -> bool:
         return self._copy.disk_id is not None and self._copy.commit >= self._whole_at

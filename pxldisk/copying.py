@@ -8,6 +8,7 @@ the piece is refused. What a crash leaves behind is cut off when the copy is ope
 
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from . import bank, failpoint, files, journal, rows, segment, superblock, verification
@@ -17,6 +18,7 @@ from .png import Grid
 from .segment import Commit, SegmentHeader
 from .shipping import Kind, Piece, Place, start_digest
 
+MAX_BANKS = 256  # of a copy: each costs a whole picture, and 130 bytes of a commit ask for one
 MAX_UNIT_BYTES = 64 << 20  # of one opening or one commit, which is checked in memory
 
 # Where a test ends the process.
@@ -33,9 +35,14 @@ POINTS = (
 class Copy:
     """A copy and its only writer. What `take` was given is durable after `flush`."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the copy in a folder, or begin one. Raises Locked, Corrupt, NoSpace, OSError."""
+    def __init__(self, folder: Path, room: Callable[[int], None] = lambda _: None) -> None:
+        """Open the copy in a folder, or begin one. Raises Locked, Corrupt, NoSpace, OSError.
+
+        `room` is asked before files are made that take more bytes than the piece that asks for them; what it
+        raises refuses the piece.
+        """
         self.folder = folder
+        self._room = room
         self.commit = 0  # the last one that is held
         self._log = folder / "log"
         self._spool = folder / "log" / "incoming.tmp"
@@ -79,7 +86,9 @@ class Copy:
         return None if self._header is None else self._header.disk_id
 
     def take(self, piece: Piece) -> None:
-        """Add a piece. Raises NotNext, Corrupt (it was damaged on its way or before), NoSpace, DiskFailed."""
+        """Add a piece. Raises NotNext, Corrupt (damaged on its way or before), NoSpace, DiskFailed, and
+        what `room` raises.
+        """
         try:
             self._take(piece)
         except OSError as error:
@@ -213,42 +222,55 @@ class Copy:
         assert header is not None  # `_check_next` asked for it
         path = journal.segment_path(self._log, header.number)
         commits = segment.parse_commits(content, header, self.commit, path)
+        added: list[superblock.Superblock] = []
         for commit in commits:
-            self._check_rows(commit, header, path)
+            self._check_rows(commit, header, path, added)
+        if added:
+            self._room(len(added) * Grid(header.width, header.height).file_bytes)
         try:
+            for block in added:
+                bank.create(bank.bank_path(self.folder, block.bank), bank.blank(block)).close()
             files.write_all(self._fd, content, self._end)
         except OSError:
             os.ftruncate(self._fd, self._end)
+            for block in added:
+                bank.bank_path(self.folder, block.bank).unlink(missing_ok=True)
             raise
         failpoint.passing("pxldisk.copy.commits.written")
+        self._banks += [block.bank for block in added]
         self._end += len(content)
         self.commit = commits[-1].number
 
-    def _check_rows(self, commit: Commit, header: SegmentHeader, path: Path) -> None:
-        """See that every row can be read later; make the file of a bank that this commit adds."""
+    def _check_rows(
+        self, commit: Commit, header: SegmentHeader, path: Path, added: list[superblock.Superblock]
+    ) -> None:
+        """See that every row can be read later; put the banks that this commit adds behind `added`."""
         grid = Grid(header.width, header.height)
         for image in commit.images:
             try:
                 if len(image.content) > grid.row_bytes or image.row >= grid.height:
                     raise ValueError(f"row {image.row} does not fit the picture")
                 if image.row in superblock.ROWS:
-                    block = superblock.decode(image.content)
-                    self._add_bank(block, header)
+                    self._check_bank(superblock.decode(image.content), header, added)
                 elif image.content:
                     rows.decode(image.content)
-                if image.bank not in self._banks:
+                if image.bank not in self._banks and not any(image.bank == block.bank for block in added):
                     raise ValueError(f"there is no bank {image.bank}")
             except ValueError as why:  # a BadRow is one
                 raise Corrupt(path, image.row, None, f"commit {commit.number}: {why}") from None
 
-    def _add_bank(self, block: superblock.Superblock, header: SegmentHeader) -> None:
-        if block.bank in self._banks:
+    def _check_bank(
+        self, block: superblock.Superblock, header: SegmentHeader, added: list[superblock.Superblock]
+    ) -> None:
+        known = self._banks[-1] + len(added)
+        if block.bank <= known:
             return
-        mine = (header.disk_id, header.width, header.height, self._banks[-1] + 1)
+        mine = (header.disk_id, header.width, header.height, known + 1)
         if (block.disk_id, block.width, block.height, block.bank) != mine:
             raise ValueError(f"bank {block.bank} is not the next one of this disk")
-        bank.create(bank.bank_path(self.folder, block.bank), bank.blank(block)).close()
-        self._banks.append(block.bank)
+        if known + 1 - superblock.FIRST_BANK >= MAX_BANKS:
+            raise ValueError(f"bank {block.bank} is one more than the {MAX_BANKS} of a copy")
+        added.append(block)
 
     def _prune(self) -> None:
         """Keep the newest segment alone: its pictures and it are the whole disk."""

@@ -1,13 +1,16 @@
 """Copies as folders: which one is given back, and that no name is ever a path."""
 
+import contextlib
 import uuid
 from pathlib import Path
 
 import pytest
 
-from node.mirror_copies import Copies, Marker
+from node.mirror_copies import Copies, Marker, NoRoom
 from node.mirror_flow import Head
 from node.mirror_policy import MirrorPolicy
+from pxldisk import Disk, Feed, Piece, Zone, verify
+from pxldisk.copying import size
 
 OLD, NEW, EMPTY = uuid.UUID(int=1), uuid.UUID(int=2), uuid.UUID(int=3)
 
@@ -75,3 +78,34 @@ def test_a_marker_that_cannot_be_read_is_left_alone(copies: Copies, tmp_path: Pa
     assert held(again, "n-1", "den", NEW, 2.0).number == 2
     assert path.read_bytes() == content
     assert not (path.parent.parent / "0009").exists()
+
+
+async def test_banks_that_a_few_bytes_ask_for_are_counted_as_what_they_take(tmp_path: Path):
+    allowed = 1 << 20
+    copies = Copies(tmp_path / "mirrors", lambda: MirrorPolicy(max_bytes=allowed))
+    options = {"width": 256, "height": 64, "zones": {"system": Zone(0, 8), "in": Zone(9, 63)}}
+    async with Disk.open(tmp_path / "disk", max_banks=3, **options) as disk:
+        opened = copies.begin("n-1", "den", disk.id, 1.0)
+        with contextlib.closing(opened), Feed(tmp_path / "disk", None) as feed:
+            opened.take(pieces(feed, disk), Head(0, 0, 0.0, 1.0), 1.0)
+            for number in range(110):
+                await disk.append("in", f"kept {number}".encode())
+            (grown,) = pieces(feed, disk)
+            path = copies.path(opened.marker)
+            allowed = size(path) + len(grown.content) + 1
+            with pytest.raises(NoRoom):
+                opened.take([grown], Head(0, 0, 0.0, 2.0), 2.0)
+            assert not (path / "9.png").exists() and verify(path) == []
+            allowed = 1 << 20
+            opened.take([grown], Head(0, 0, 0.0, 3.0), 3.0)
+            assert (path / "9.png").exists()
+            marker = (path / "mirror.json").stat().st_size
+            assert copies.bytes["n-1", 1] + marker >= size(path), "what it takes is known at once"
+
+
+def pieces(feed: Feed, disk: Disk) -> list[Piece]:
+    """What a reader has."""
+    found = []
+    while (piece := feed.next(disk.commits, 65_536)) is not None:
+        found.append(piece)
+    return found

@@ -105,6 +105,55 @@ async def test_a_bank_that_is_added_is_added_to_the_copy(folder: Path, target: P
         copy.close()
 
 
+class Overfull(Exception):
+    """What the owner of a copy says."""
+
+
+async def test_banks_are_made_when_all_of_a_piece_is_sound_and_there_is_room_for_them(
+    folder: Path, target: Path
+) -> None:
+    asked: list[int] = []
+
+    def room(wanted: int) -> None:
+        asked.append(wanted)
+        if len(asked) == 1:
+            raise Overfull
+
+    async with small(folder, max_banks=3) as disk:
+        with contextlib.closing(Copy(target, room)) as copy:
+            follow(folder, copy)
+            before = rows_of(target)
+            for number in range(12):
+                await disk.append("in", f"kept {number}".encode())
+            with Feed(folder, copy.place()) as feed:
+                piece = feed.next(disk.commits, 1 << 20)
+            assert piece is not None
+            flipped = piece.content[:-1] + bytes([piece.content[-1] ^ 1])
+            with pytest.raises(Corrupt):
+                copy.take(replace(piece, content=flipped))
+            assert asked == [] and not (target / "9.png").exists()
+            with pytest.raises(Overfull):
+                copy.take(piece)
+            assert asked == [2 * (target / "8.png").stat().st_size]
+            assert rows_of(target) == before and not (target / "9.png").exists()
+            copy.take(piece)
+            assert rows_of(target) == rows_of(folder) and (target / "10.png").exists()
+
+
+async def test_a_copy_grows_to_so_many_banks_and_no_further(
+    folder: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "MAX_BANKS", 2)
+    async with small(folder, max_banks=3) as disk:
+        with contextlib.closing(Copy(target)) as copy:
+            follow(folder, copy)
+            for number in range(12):
+                await disk.append("in", f"kept {number}".encode())
+            with pytest.raises(Corrupt, match="one more than"):
+                follow(folder, copy)
+            assert not (target / "10.png").exists() and verify(target) == []
+
+
 async def test_commits_that_may_not_be_durable_yet_are_not_given(folder: Path, target: Path) -> None:
     async with small(folder) as disk:
         copy = Copy(target)
