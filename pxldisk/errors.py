@@ -6,8 +6,15 @@ Each error says where, as far as there is a place: `file` (the disk's folder whe
 at fault), `row` and `offset` (bytes from the start of the file).
 """
 
+import shlex
 from pathlib import Path
 from typing import ClassVar
+
+
+def _repair(file: Path) -> str:
+    """The command that repairs the disk of this file: a bank, a snapshot, or a part of the log."""
+    folder = file.parent.parent if file.parent.name == "log" else file.parent
+    return f"`python -m pxldisk repair {shlex.quote(str(folder))}`"
 
 
 class PxlDiskError(Exception):
@@ -130,7 +137,7 @@ class Corrupt(PxlDiskError):
     def __init__(self, file: Path, row: int | None, offset: int | None, why: str) -> None:
         where = "" if row is None else f" row {row}"
         at = "" if offset is None else f" at byte {offset}"
-        words = f"{file}{where}{at}: {why}; `python -m pxldisk repair {file}` may restore it"
+        words = f"{file}{where}{at}: {why}; {_repair(file)} may restore it"
         super().__init__(words, file=file, row=row, offset=offset)
         self.file: Path = file
         self.why = why
@@ -142,7 +149,7 @@ class ForeignPicture(PxlDiskError):
     repair = True
 
     def __init__(self, file: Path, why: str, *, row: int | None = None, offset: int | None = None) -> None:
-        words = f"{file} is not a bank of this disk: {why}; `python -m pxldisk repair {file}` may rebuild it"
+        words = f"{file} is not a bank of this disk: {why}; {_repair(file)} may rebuild it"
         super().__init__(words, file=file, row=row, offset=offset)
         self.file: Path = file
         self.why = why

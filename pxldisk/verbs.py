@@ -31,6 +31,8 @@ class NothingThere(Exception):
 def _folder(path: Path) -> Path:
     """The folder of an existing disk: opening, repairing and locking would leave files in any other."""
     folder = path if path.is_dir() else path.parent
+    if folder.name == "log" and bank.is_disk(folder.parent):
+        folder = folder.parent  # somebody names a file of the log that is damaged
     if not path.exists():
         raise NothingThere(f"{path}: there is no such file or folder")
     if not bank.is_disk(folder):

@@ -1,14 +1,17 @@
 """What errors tell: which file, row and byte, and whether to retry or to repair."""
 
+import asyncio
 import inspect
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
-from disk_rig import small
+from disk_rig import payloads, small
 
 import pxldisk
-from pxldisk import Consume, PxlDiskError, RowRef, errors, files
+from pxldisk import Consume, PxlDiskError, RowRef, errors, files, segment
+from pxldisk.command import main
 
 
 def every_class() -> list[type[PxlDiskError]]:
@@ -61,7 +64,32 @@ async def test_a_damaged_row_is_named_with_its_byte_and_the_command_that_repairs
         with pytest.raises(pxldisk.Corrupt) as corrupt:
             disk.read(ref)
         assert (corrupt.value.file, corrupt.value.row) == (folder / "8.png", ref.row)
-        assert corrupt.value.offset == at and f"pxldisk repair {folder / '8.png'}" in str(corrupt.value)
+        assert corrupt.value.offset == at and f"pxldisk repair {folder}`" in str(corrupt.value)
+
+
+@pytest.mark.parametrize("named", ["as printed", "by the segment", "by the log"])
+async def test_the_command_that_an_error_about_the_log_names_repairs_the_disk(
+    tmp_path: Path, named: str
+) -> None:
+    folder = tmp_path / "a disk"
+    async with small(folder) as disk:
+        for number in range(4):
+            await disk.append("in", f"{number}".encode())
+        await disk.verify()  # what is in the picture is not lost with a record of the log
+        crashed = shutil.copytree(folder, tmp_path / "the crashed disk")
+    log = next((crashed / "log").glob("*.pxj"))
+    content = bytearray(log.read_bytes())
+    content[content.index(segment.MARK, segment.HEADER_BYTES + 50) + 40] ^= 1
+    log.write_bytes(content)
+    with pytest.raises(pxldisk.Corrupt) as corrupt:
+        await small(crashed)
+    _, _, *command = shlex.split(str(corrupt.value).split("`")[1])
+    assert command == ["pxldisk", "repair", str(crashed)]
+    file = {"as printed": command[2], "by the segment": str(log), "by the log": str(log.parent)}[named]
+    assert await asyncio.to_thread(main, ["repair", file]) == 0
+    async with small(crashed) as disk:
+        assert payloads(disk) == [b"0", b"1", b"2", b"3"]
+    assert not (crashed / "log" / "lock").exists()
 
 
 async def test_a_foreign_picture_is_named_with_the_command_that_repairs(folder: Path) -> None:
