@@ -5,17 +5,20 @@ and strokes given between them are painted after it, since nobody waits for a st
 """
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from .errors import NoSpace, PxlDiskError
+from .errors import DiskFailed, NoSpace, PxlDiskError
 from .plan import Plan, Stroke
 from .store import Store
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Outcome(Protocol):
@@ -141,6 +144,9 @@ class Writer:
             if not error.retry:
                 self.failure = error
             self._loop.call_soon_threadsafe(self._outcome.refused, plans, error)
+        except Exception as error:  # a dead thread would answer nobody: not those who wait, nor `stop`
+            self.failure = self._unexpected(error)
+            self._loop.call_soon_threadsafe(self._outcome.refused, plans, self.failure)
         else:
             self._loop.call_soon_threadsafe(self._outcome.durable, plans, number, log_bytes)
 
@@ -153,6 +159,14 @@ class Writer:
                 pass  # the store paints it when there is room; all of it is in the journal
             except PxlDiskError as error:
                 self.failure = error  # the next opening paints what is missing
+            except Exception as error:  # as above
+                self.failure = self._unexpected(error)
+
+    def _unexpected(self, error: Exception) -> DiskFailed:
+        """What is told of an error that nobody foresaw: how much was written is not known."""
+        assert self._store is not None
+        log.error("writing failed folder=%s", self._store.folder, exc_info=error)
+        return DiskFailed(self._store.folder, f"writing failed: {error!r}")
 
     def _do_call(self, call: _Call) -> None:
         error: BaseException | None = None

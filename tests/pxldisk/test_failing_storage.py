@@ -197,6 +197,30 @@ async def test_a_failing_write_into_the_picture_is_made_good_by_the_journal(
         assert payloads(disk) == [b"durable"] and await disk.verify() == []
 
 
+@pytest.mark.parametrize("part", ["commit", "paint"])
+async def test_an_error_that_nobody_foresaw_fails_the_disk_and_leaves_nobody_waiting(
+    folder: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    async with asyncio.timeout(20):
+        disk = await small(folder)
+        await disk.append("in", b"kept")
+        with monkeypatch.context() as patch:
+            patch.setattr(disk._store, part, no_memory)
+            if part == "paint":
+                await disk.append("in", b"kept too")
+                await disk.verify()  # returns when what was to be painted has been tried
+            with pytest.raises(pxldisk.DiskFailed, match="MemoryError"):
+                await disk.append("in", b"refused")
+        with pytest.raises(pxldisk.DiskFailed):
+            await disk.append("in", b"never")
+        await disk.close()
+    async with small(folder) as disk:
+        assert payloads(disk) == ([b"kept"] if part == "commit" else [b"kept", b"kept too"])
+
+
 @pytest.mark.parametrize("call", [3, 9, 15, 30])
 async def test_acknowledgements_hold_when_the_kernel_reports_an_error_on_sync(quick: Path, call: int) -> None:
     strace = shutil.which("strace")
