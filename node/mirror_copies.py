@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from pxldisk.shipping import Kind
 
 log = logging.getLogger(__name__)
 
-KEPT_FORMER = 2  # whole copies of one machine besides the newest
+KEPT_FORMER = 2  # whole copies of one disk besides its newest
 RESERVE_BYTES = 64 << 20  # of the file system, for this machine's own disk
 MARK_S = 10.0  # the marker tells of what was heard; after a crash it may be so much older
 MARKER = "mirror.json"
@@ -66,6 +67,7 @@ class Copies:
         self.markers: dict[tuple[str, int], Marker] = {}  # replaced whole: others may look at any time
         self.bytes: dict[tuple[str, int], int] = {}
         self.open: set[tuple[str, int]] = set()  # those that are being written
+        self.given: Counter[tuple[str, int]] = Counter()  # how many are given each of them back now
         for path in sorted(folder.glob(f"*/*/{MARKER}")):
             try:
                 marker = _marker(path.read_bytes())
@@ -97,8 +99,10 @@ class Copies:
         return next(reversed(others or whole), None)
 
     def drop(self, node: str) -> int:
-        """Delete all that is held of a node; how many copies. Raises Overloaded while one is written."""
+        """Delete all that is held of a node; how many copies. Raises Overloaded while one is in use."""
         markers = self.of(node)
+        if any(self._in_use(marker) for marker in markers):
+            raise Overloaded("a copy of that machine's disk is in use now", hint="try again in a minute")
         for marker in markers:
             self._delete(marker)
         return len(markers)
@@ -121,7 +125,7 @@ class Copies:
     def begin(self, node: str, name: str, disk: uuid.UUID, now: float) -> "OpenCopy":
         """A new copy, beside those that there are; one that was begun and never whole is dropped."""
         for marker in self.of(node):
-            if not marker.whole:
+            if not marker.whole and not self._in_use(marker):
                 self._delete(marker)
         home = self._home(node)
         for made in (self._folder, home):
@@ -141,11 +145,13 @@ class Copies:
         return opened
 
     def make_room(self, node: str, wanted: int) -> None:
-        """See that so many bytes more fit, at the cost of this node's older copies. Raises NoRoom."""
+        """See that so many bytes more fit, at the cost of this node's older copies. Raises NoRoom.
+
+        The newest whole copy of each disk stays: an empty disk may have followed one that was lost.
+        """
         allowed = self._policy().max_bytes
         while sum(self.bytes.values()) + wanted > allowed:
-            whole = [marker for marker in self.of(node) if marker.whole]
-            older = [marker for marker in whole[:-1] if (marker.of, marker.number) not in self.open]
+            older = self._replaced(node)
             if not older:
                 used, of = sum(self.bytes.values()), allowed
                 raise NoRoom(f"{used:,} of {of:,} bytes for copies are used there")
@@ -156,10 +162,20 @@ class Copies:
             raise NoRoom(f"the file system there has only {free:,} bytes left")
 
     def became_whole(self, marker: Marker) -> None:
-        """Drop what a new copy replaces, but for the newest of those."""
-        whole = [one for one in self.of(marker.of) if one.whole and one.number != marker.number]
-        for one in whole[:-KEPT_FORMER]:
+        """Drop what a new copy replaces: older ones of the same disk, but for the newest of those."""
+        older = [one for one in self._replaced(marker.of) if one.disk == marker.disk]
+        for one in older[:-KEPT_FORMER]:
             self._delete(one)
+
+    def _replaced(self, node: str) -> list[Marker]:
+        """The copies of a node's disks that a newer whole one of the same disk has replaced, oldest first."""
+        whole = [one for one in self.of(node) if one.whole]
+        newest = {one.disk: one.number for one in whole}
+        return [one for one in whole if one.number != newest[one.disk] and not self._in_use(one)]
+
+    def _in_use(self, marker: Marker) -> bool:
+        key = marker.of, marker.number
+        return key in self.open or self.given[key] > 0
 
     def mark(self, marker: Marker) -> None:
         """Write a copy's marker, durably. Raises OSError."""

@@ -142,12 +142,11 @@ class Holding:
             if marker is None:
                 raise StreamEnded("it holds no such copy")
             log.info("a copy is given back of=%s to=%s number=%d", of, frame.node, marker.number)
-            folder = self.copies.path(marker)
-            held = HeldDisk(marker.disk_id, folder, *await self._thread.call(newest, folder))
-            told = None
-            if marker.head is not None:
-                told = Held(marker.number, held.commits, marker.head, marker.heard_at)
-            await sender.run(held, told)
+            copies.given[marker.of, marker.number] += 1
+            try:
+                await self._give_copy(sender, marker)
+            finally:
+                copies.given[marker.of, marker.number] -= 1
         except (StreamEnded, HyperPiError, PxlDiskError, OSError) as exc:
             sender.say_end(exc)
             log.warning("a copy was not given back of=%s to=%s reason=%s", of, frame.node, exc)
@@ -157,6 +156,14 @@ class Holding:
         finally:
             self._giving -= 1
             self._closed(sender)
+
+    async def _give_copy(self, sender: Sender, marker: Marker) -> None:
+        folder = self.copies.path(marker)
+        held = HeldDisk(marker.disk_id, folder, *await self._thread.call(newest, folder))
+        told = None
+        if marker.head is not None:
+            told = Held(marker.number, held.commits, marker.head, marker.heard_at)
+        await sender.run(held, told)
 
     async def drop(self, node: str) -> int:
         """Delete what is held of a node; how many copies. Raises Conflict while one is written."""

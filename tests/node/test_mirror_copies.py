@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hyperpi.errors import Overloaded
 from node.mirror_copies import Copies, Marker, NoRoom
 from node.mirror_flow import Head
 from node.mirror_policy import MirrorPolicy
@@ -101,6 +102,56 @@ async def test_banks_that_a_few_bytes_ask_for_are_counted_as_what_they_take(tmp_
             assert (path / "9.png").exists()
             marker = (path / "mirror.json").stat().st_size
             assert copies.bytes["n-1", 1] + marker >= size(path), "what it takes is known at once"
+
+
+async def copied(copies: Copies, disk: Disk, now: float) -> Marker:
+    """A whole copy of den's disk, begun anew."""
+    opened = copies.begin("n-1", "den", disk.id, now)
+    opened.goal(disk.commits)
+    with contextlib.closing(opened), Feed(disk.folder, None) as feed:
+        opened.take(pieces(feed, disk), Head(disk.commits, 0, 0.0, now), now)
+    return opened.marker
+
+
+async def test_older_copies_of_a_disk_go_but_never_that_of_another_or_one_that_is_given_back(tmp_path: Path):
+    copies = Copies(tmp_path / "mirrors", MirrorPolicy)
+    options = {"width": 48, "height": 16, "zones": {"system": Zone(0, 8), "in": Zone(9, 15)}}
+    async with Disk.open(tmp_path / "lost", **options) as lost:
+        await copied(copies, lost, 1.0)
+    async with Disk.open(tmp_path / "disk", **options) as disk:
+        for now in range(2, 5):
+            await copied(copies, disk, now)
+        copies.given["n-1", 2] += 1
+        await copied(copies, disk, 5.0)
+        await copied(copies, disk, 6.0)
+        assert [marker.number for marker in copies.of("n-1")] == [1, 2, 4, 5, 6]
+        with pytest.raises(Overloaded):
+            copies.drop("n-1")
+        assert len(copies.of("n-1")) == 5, "all or none"
+        copies.given.clear()
+        await copied(copies, disk, 7.0)
+        assert [marker.number for marker in copies.of("n-1")] == [1, 5, 6, 7]
+
+
+async def test_room_is_made_of_copies_that_a_newer_one_of_the_same_disk_has_replaced(tmp_path: Path):
+    allowed = 1 << 20
+    copies = Copies(tmp_path / "mirrors", lambda: MirrorPolicy(max_bytes=allowed))
+    copies.reserve_bytes = 0
+    options = {"width": 48, "height": 16, "zones": {"system": Zone(0, 8), "in": Zone(9, 15)}}
+    async with Disk.open(tmp_path / "lost", **options) as lost:
+        await copied(copies, lost, 1.0)
+    async with Disk.open(tmp_path / "disk", **options) as disk:
+        for now in (2.0, 3.0, 4.0):
+            await copied(copies, disk, now)
+    allowed = sum(copies.bytes.values())
+    copies.given["n-1", 2] += 1
+    copies.make_room("n-1", 1)
+    assert [marker.number for marker in copies.of("n-1")] == [1, 2, 4]
+    with pytest.raises(NoRoom):
+        copies.make_room("n-1", allowed)
+    assert [marker.number for marker in copies.of("n-1")] == [1, 2, 4]
+    with pytest.raises(NoRoom):
+        copies.make_room("n-2", allowed)
 
 
 def pieces(feed: Feed, disk: Disk) -> list[Piece]:

@@ -254,7 +254,7 @@ async def test_a_disk_that_went_on_from_an_older_state_begins_another_copy(
             assert rows_of(Path(second["path"])) == rows_of(tmp_path / "den" / "disk")
 
 
-async def test_only_so_many_older_copies_are_kept(mesh: Mesh, tmp_path: Path) -> None:
+async def test_the_copies_of_lost_disks_stay_however_many_follow(mesh: Mesh, tmp_path: Path) -> None:
     async with mesh.machine("attic", tmp_path / "attic") as attic:
         for life in range(5):
             async with mesh.machine("den", tmp_path / "den") as den:
@@ -263,7 +263,7 @@ async def test_only_so_many_older_copies_are_kept(mesh: Mesh, tmp_path: Path) ->
                 await den.write(1)
                 await until(complete(den, attic), f"the copy of life {life}")
             shutil.rmtree(tmp_path / "den" / "disk")
-        assert [copy["copy"] for copy in await attic.copies()] == [3, 4, 5]
+        assert [copy["copy"] for copy in await attic.copies()] == [1, 2, 3, 4, 5]
 
 
 async def test_a_machine_that_holds_no_copies_refuses_and_can_change_its_mind(
@@ -296,21 +296,22 @@ async def test_a_machine_holds_no_more_than_its_owner_allows(den: Machine, attic
     await until(complete(den, attic), "the rest, once there is room")
 
 
-async def test_room_is_made_of_a_machines_own_older_copies_alone(mesh: Mesh, tmp_path: Path) -> None:
-    policy = MirrorPolicy(max_bytes=380_000, rate=1 << 30)
+async def test_a_full_machine_pauses_a_mirror_rather_than_drop_the_copy_of_a_lost_disk(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    policy = MirrorPolicy(max_bytes=180_000, rate=1 << 30)  # a copy of this small disk takes 100,000
     async with mesh.machine("attic", tmp_path / "attic", policy) as attic:
-        async with mesh.machine("cellar", tmp_path / "cellar") as cellar:
-            await cellar.call("disk.mirror", to="attic")
-            await until(complete(cellar, attic), "cellar's copy")
-        for life in range(3):
-            async with mesh.machine("den", tmp_path / "den") as den:
-                if life == 0:
-                    await den.call("disk.mirror", to="attic")
-                await den.write(1)
-                await until(complete(den, attic), f"the copy of life {life}")
-            shutil.rmtree(tmp_path / "den" / "disk")
-        held = [(copy["name"], copy["copy"]) for copy in await attic.copies()]
-        assert held == [("cellar", 1), ("den", 2), ("den", 3)]
+        async with mesh.machine("den", tmp_path / "den") as den:
+            await den.call("disk.mirror", to="attic")
+            await den.write(1, keep=1)
+            await until(complete(den, attic), "the copy")
+            lost = rows_of(tmp_path / "den" / "disk")
+        shutil.rmtree(tmp_path / "den" / "disk")
+        async with mesh.machine("den", tmp_path / "den") as den:
+            paused = await until(reads_state(den, "paused"), "a full machine")
+            assert "bytes for copies are used there" in paused["reason"]
+            first = (await attic.copies())[0]
+            assert first["whole"] and rows_of(Path(first["path"])) == lost
 
 
 @pytest.fixture
