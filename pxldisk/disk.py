@@ -167,6 +167,7 @@ class Disk:
     async def restore(self, picture: Path, *, force: bool = False) -> int:
         """Give a bank's rows back what a snapshot of it holds, in one commit; how many rows changed.
 
+        Keys of records that this takes away may be used again.
         Raises LiveRows if that would overwrite live records and `force` is not given; WrongShape,
         ForeignPicture or Corrupt if the picture does not fit; and what `commit` raises.
         """
@@ -179,8 +180,14 @@ class Disk:
             images, lost = restoration.images(self._memory, loaded, picture)
             if lost and not force:
                 raise LiveRows(picture, lost)
-            if images:
-                await self._store_plan(self._memory.plan_images(images, self._now_us()))
+            if not images:
+                return 0
+            block = loaded.superblock
+            foreign = block.disk_id != self.id
+            plan = self._memory.plan_images(images, self._now_us(), foreign=foreign, next_seq=block.next_seq)
+            await self._store_plan(plan)
+            if foreign:
+                await self._start_segment()  # that no key counts any more, only a checkpoint can tell
             return len(images)
 
     # -- looking back and checking -----------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 from . import rows, superblock
 from .errors import Corrupt, RowTooLarge, StaleRef, UnknownZone, ZoneFull, ZoneOwned
 from .indexing import Found, decode_rows
+from .keys import keys_after
 from .plan import Applied, Entry, Image, Plan, Stroke
 from .png import Grid, Picture
 from .rows import Row, Sheet, State
@@ -147,10 +148,13 @@ class Memory:
         plan.images[:0] = tails
         return plan
 
-    def plan_images(self, images: Sequence[Image], at_us: int) -> Plan:
+    def plan_images(
+        self, images: Sequence[Image], at_us: int, *, foreign: bool = False, next_seq: int = 0
+    ) -> Plan:
         """Lay out a commit that replaces rows as they are. Nothing else may be in flight."""
         assert not self._pending_keys
-        return Plan(at_us, images=list(images), reread=frozenset(image.bank for image in images))
+        banks = frozenset(image.bank for image in images)
+        return Plan(at_us, images=list(images), reread=banks, foreign=foreign, next_seq=next_seq)
 
     def plan_bank(self, block: Superblock, picture: Picture) -> Plan:
         """Lay out the commit that makes a bank; until it is durable nobody stores anything in the bank."""
@@ -288,6 +292,10 @@ class Memory:
         for bank in plan.reread:
             block = superblock.decode(self.pictures[bank].row(superblock.ROWS[0]))
             self.add_bank(block, self.pictures[bank])
+        self.next_seq = max(self.next_seq, plan.next_seq)
+        if plan.foreign:
+            self.keys.clear()
+        self.keys = keys_after(self.keys, plan.images)
         self.remember(self.keys_in_rows())
         described = [self.describe(image.bank, image.row) for image in plan.images]
         return [RowChange(d.bank, d.row, d.state, d.kind, d.seq) for d in described]

@@ -51,6 +51,8 @@ class Plan:
     added: list[Entry] = field(default_factory=list)
     consumed: list[Entry] = field(default_factory=list)
     reread: frozenset[int] = frozenset()  # banks whose rows are replaced without regard to records
+    foreign: bool = False  # those rows are of another disk: no key stored before stands for any of them
+    next_seq: int = 0  # later records get no lower number
     bank: tuple[Superblock, Picture] | None = None  # that this commit makes
 
 

@@ -11,11 +11,12 @@ from . import bank, files, journal, superblock
 from .bank import BankFile, Loaded
 from .errors import Corrupt, ForeignPicture, NoSpace, WrongShape
 from .journal import Journal
+from .keys import keys_after
 from .lock import Lock
 from .memory import Memory
 from .plan import Stroke
 from .png import FIRST_PIXEL, Picture
-from .rows import MARK, MIN_ROW_BYTES, BadRow, decode, key_of, seq_of, without_padding
+from .rows import MARK, MIN_ROW_BYTES, BadRow, decode, seq_of, without_padding
 from .segment import Checkpoint, Segment
 from .store import Start, Store
 from .superblock import FIRST_BANK, Superblock
@@ -262,13 +263,9 @@ def next_seq_of(segment: Segment) -> int:
 
 
 def keys_of(segment: Segment) -> list[tuple[str, RowRef]]:
-    keys = list(segment.checkpoint.keys)
-    for commit in segment.commits:
-        for image in commit.images:
-            if (found := key_of(image.content)) is not None:
-                seq, key = found
-                keys.append((key, RowRef(image.bank, image.row, seq)))
-    return keys
+    """Keys of records that the segment tells of, oldest first."""
+    images = (image for commit in segment.commits for image in commit.images)
+    return list(keys_after(dict(segment.checkpoint.keys), images).items())
 
 
 def _report(folder: Path, memory: Memory, loaded: Mapping[int, Loaded]) -> None:

@@ -98,6 +98,48 @@ async def test_a_crash_after_a_restore_that_freed_rows_loses_nothing(folder: Pat
         assert (await disk.append("in", b"new")).seq == 3, "2 was that of a record the restore took away"
 
 
+@pytest.mark.parametrize("consumed", [False, True])
+async def test_the_key_of_a_record_that_a_restore_took_away_stores_again(
+    folder: Path, consumed: bool
+) -> None:
+    async with small(folder) as disk:
+        kept = await disk.append("in", b"kept", key="kept")
+        (snapshot,) = await disk.snapshot()
+        first = await disk.append("in", b"once", key="s-1")
+        if consumed:
+            await disk.consume(first)
+        await disk.restore(snapshot, force=True)
+        assert disk.ref_of("s-1") is None and disk.ref_of("kept") == kept
+        restored = shutil.copytree(folder, folder.with_name("restored"))
+        again = await disk.append("in", b"once more", key="s-1")
+        assert again.seq > first.seq and disk.read(again).payload == b"once more"
+        assert await disk.append("in", b"never", key="s-1") == again
+        stored = shutil.copytree(folder, folder.with_name("stored"))
+    async with small(restored) as disk:
+        assert disk.ref_of("s-1") is None and disk.ref_of("kept") == kept
+    async with small(stored) as disk:
+        assert disk.ref_of("s-1") == again and payloads(disk) == [b"kept", b"once more"]
+
+
+async def test_no_key_counts_when_the_rows_of_another_disk_were_restored(
+    folder: Path, tmp_path: Path
+) -> None:
+    async with small(tmp_path / "other") as other:
+        for number in range(3):
+            await other.consume(await other.append("in", f"{number}".encode()))
+        theirs = await other.append("in", b"theirs", key="t")
+        (snapshot,) = await other.snapshot()
+    async with small(folder) as disk:
+        for number in range(4):
+            await disk.append("in", b"ours", key=f"{number}")
+        await disk.restore(snapshot, force=True)
+        crashed = shutil.copytree(folder, folder.with_name("crashed"))
+    async with small(crashed) as disk:
+        assert disk.ref_of("t") == theirs and [disk.ref_of(f"{n}") for n in range(4)] == [None] * 4
+        assert (await disk.append("in", b"ours again", key="3")).seq > max(theirs.seq, 4)
+        assert payloads(disk) == [b"theirs", b"ours again"]
+
+
 async def test_only_a_picture_of_the_same_shape_is_restored(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     async with small(other, zones={"in": Zone(2, 9)}) as disk:
