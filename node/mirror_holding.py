@@ -60,37 +60,47 @@ class Holding:
         self._thread = thread
         self._budget = budget
         self._tasks: asyncio.TaskGroup | None = None
-        self._following: dict[str, tuple[Receiver, asyncio.Task[None]]] = {}  # by node id
+        self._following: dict[str, Receiver] = {}  # by node id
+        self._next: dict[str, mesh_pb2.Mirror] = {}  # by node id: its newest offer, while an older one ends
         self._giving = 0
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None  # while what runs is being ended, nothing begins
 
     # --- taking ----------------------------------------------------------------------------------------
 
     def offered(self, frame: mesh_pb2.Mirror) -> None:
-        """A node offers its disk. A newer offer of it ends the older stream."""
-        receiver = Receiver(frame.node, frame.stream, self._send, thread=self._thread)
+        """A node offers its disk. A newer offer of it ends the older stream, and is taken up behind it; of
+        those that come meanwhile only the last counts.
+        """
         former = self._following.get(frame.node)
-        if self._tasks is None or (former is None and len(self._following) >= MAX_STREAMS):
-            receiver.say_end(StreamEnded("it holds as many copies at a time as it can"))
-            return
-        self._opened(receiver)
-        receiver.frame(frame)
-        if former is not None:
-            former[0].end("another stream of the same disk has begun")
-        work = self._follow(receiver, frame.name, former[1] if former is not None else None)
-        task = self._tasks.create_task(work, name=f"copy-{frame.node}")
-        self._following[frame.node] = (receiver, task)
+        if former is not None:  # it has the copy open
+            former.end("another stream of the same disk has begun")
+            if (forgotten := self._next.get(frame.node)) is not None:
+                self._refuse(forgotten, "another stream of the same disk has begun")
+            self._next[frame.node] = frame
+        elif self._tasks is None or len(self._following) >= MAX_STREAMS:
+            self._refuse(frame, "it holds as many copies at a time as it can")
+        else:
+            receiver = Receiver(frame.node, frame.stream, self._send, thread=self._thread)
+            self._opened(receiver)
+            receiver.frame(frame)
+            self._following[frame.node] = receiver
+            self._tasks.create_task(self._follow(receiver, frame.name), name=f"copy-{frame.node}")
 
-    async def _follow(self, receiver: Receiver, name: str, former: asyncio.Task[None] | None) -> None:
+    def _refuse(self, frame: mesh_pb2.Mirror, why: str) -> None:
+        end = mesh_pb2.MirrorEnd(reason=why)
+        self._send(mesh_pb2.Mirror(node=frame.node, stream=frame.stream, end=end))
+
+    async def _follow(self, receiver: Receiver, name: str) -> None:
         of = receiver.peer
         try:
-            if former is not None:
-                await asyncio.wait([former])  # it has the copy open
             self._check_policy()
             offer = await receiver.offered(0.0)
 
@@ -114,8 +124,9 @@ class Holding:
             log.exception("following a copy failed of=%s", of)
         finally:
             self._closed(receiver)
-            if self._following.get(of, (None,))[0] is receiver:
-                del self._following[of]
+            del self._following[of]
+            if (following := self._next.pop(of, None)) is not None:
+                self.offered(following)
 
     def _check_policy(self) -> None:
         if not self._policy().accept:

@@ -314,6 +314,8 @@ class Receiver(Stream):
         elif body == "start":
             self._anew = frame.start.anew
         elif body == "piece":
+            if self._anew is None:
+                raise BadMessage("a piece before the start")
             piece, head = wire.piece_from_wire(frame.piece)
             self._waiting.append((piece, head))
             self._waiting_bytes += len(piece.content)

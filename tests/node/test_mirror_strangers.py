@@ -1,6 +1,9 @@
 """What a machine of the mesh may do to another one through its mirrors, when it does not mean well."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +78,40 @@ async def test_an_error_that_nobody_thought_of_ends_a_restoration_and_not_the_no
         await until(lambda: state(den) == "failed", "the failure")
     await den.call("disk.restore", **{"from": "attic"})
     await until(lambda: state(den) == "ready", "the copy, once nothing is wrong any more")
+
+
+@contextlib.contextmanager
+def busy(machine: Machine) -> Iterator[None]:
+    """The thread that does all file work of a machine's mirrors has something else to do."""
+    free = threading.Event()
+    task = asyncio.ensure_future(machine.mirrors._thread.call(free.wait))
+    try:
+        yield
+    finally:
+        free.set()
+        assert not task.cancelled()
+
+
+async def test_of_a_machines_offers_one_is_followed_and_one_waits(mesh: Mesh, attic: Machine) -> None:
+    stranger = Stranger(mesh, "odd")
+    with busy(attic):
+        for stream in range(1, 101):
+            stranger.say(attic, stream=stream, offer={"disk": b"x" * 16})
+            stranger.say(attic, stream=stream, piece={"kind": 3, "segment": 1, "content": b"x" * 65_536})
+        await until(lambda: len(stranger.ends()) >= 100, "the ends of those that do not count")
+        assert len(attic.mirrors._streams) == 1
+        following = [task for task in asyncio.all_tasks() if task.get_name() == f"copy-{stranger.id}"]
+        assert len(following) == 1
+    (place,) = await until(lambda: stranger.heard("place"), "an answer to the last")
+    assert place.stream == 100
+
+
+async def test_a_piece_before_the_start_ends_the_stream(mesh: Mesh, attic: Machine) -> None:
+    stranger = Stranger(mesh, "odd")
+    stranger.say(attic, offer={"disk": b"x" * 16})
+    stranger.say(attic, piece={"kind": 3, "segment": 1, "content": b"x"})
+    await until(stranger.ends, "an end")
+    assert "before the start" in stranger.ends()[0]
 
 
 def state(machine: Machine) -> str:
