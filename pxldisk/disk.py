@@ -137,17 +137,29 @@ class Disk:
         return plan.refs
 
     async def wait_free(self, zone: str, *, rows: int = 1, timeout_s: float | None = None) -> None:
-        """Return when a record of `rows` rows fits. Raises ZoneFull after `timeout_s` seconds."""
+        """Return when a record of `rows` rows fits.
+
+        Raises ZoneFull after `timeout_s` seconds, ValueError if the zone never has so many rows.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 while not self._memory.room(zone, rows) and not self._may_grow():
                     self._check_open()
-                    wanting = self._loop.create_future()
-                    self._wanting.setdefault(zone, []).append(wanting)
-                    await wanting
+                    await self._woken(zone)
         except TimeoutError:
             raise self._memory.full(zone, self._now_us()) from None
         self._check_open()
+
+    async def _woken(self, zone: str) -> None:
+        """Return when rows of the zone came back."""
+        wanting = self._loop.create_future()
+        self._wanting.setdefault(zone, []).append(wanting)
+        try:
+            await wanting
+        finally:
+            others = self._wanting.get(zone, [])
+            if wanting in others:  # it was not woken: its caller gave up
+                others.remove(wanting)
 
     async def checkpoint(self) -> None:
         """Flush the pictures and begin a new journal segment. Raises DiskFailed; on a full disk, logs."""

@@ -172,9 +172,11 @@ class Memory:
             entry.leaving = False
 
     def room(self, zone: str, count: int = 1) -> bool:
-        """Whether a record of `count` rows fits now. Raises UnknownZone."""
+        """Whether a record of `count` rows fits now. Raises UnknownZone, ValueError: it never will."""
         if zone not in self.zones:
             raise UnknownZone(zone, tuple(self.zones))
+        if count > len(self.zones[zone].rows):
+            raise ValueError(f"{count} rows: zone {zone!r} has {len(self.zones[zone].rows)}")
         return any(self._rings[bank, zone].free >= count for bank in self.pictures)
 
     def full(self, zone: str, now_us: int) -> ZoneFull:

@@ -167,6 +167,21 @@ async def test_waiting_for_room_has_an_end(folder: Path) -> None:
     assert ref.seq == 1
 
 
+async def test_who_gave_up_waiting_for_room_is_forgotten(folder: Path) -> None:
+    async with small(folder) as disk:
+        await disk.append("in", b"x" * 5 * ROW_PAYLOAD)
+        for _ in range(20):
+            with pytest.raises(pxldisk.ZoneFull):
+                await disk.wait_free("in", timeout_s=0)
+        assert not any(disk._wanting.values())
+
+
+async def test_waiting_for_more_rows_than_the_zone_has_is_refused_at_once(folder: Path) -> None:
+    async with small(folder) as disk, asyncio.timeout(20):
+        with pytest.raises(ValueError, match="6 rows: zone 'in' has 5"):
+            await disk.wait_free("in", rows=6)
+
+
 async def test_a_commit_is_all_or_nothing(folder: Path) -> None:
     async with small(folder, clock=lambda: 1.7e9) as disk:
         first = await disk.append("in", b"first")
