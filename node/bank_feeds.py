@@ -40,7 +40,7 @@ class BankFeeds:
 
     def open(self, node: str, bank: int, wake: Callable[[], None]) -> BankFeed:
         """Follow a bank from now on; `node` is this one's id. Raises NotFound."""
-        if bank not in self._disk.stats().banks:
+        if bank not in self._disk.banks:
             raise no_such_bank(bank)
         feed = BankFeed(self, node, bank, wake)
         self._followers.add(feed)

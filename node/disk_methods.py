@@ -49,6 +49,10 @@ class DiskMethods:
             "disk.verify": self._verify,
         }
 
+    def _check_bank(self, bank: int) -> None:
+        if bank not in self._disk.banks:
+            raise no_such_bank(bank)
+
     # --- now -------------------------------------------------------------------------------------------
 
     async def _list(self, _params: Json, _caller: Caller) -> Json:
@@ -77,15 +81,14 @@ class DiskMethods:
 
     async def _rows(self, params: Json, _caller: Caller) -> Json:
         wanted = contract.params_of(contract.DiskRows, params)
-        stats = self._disk.stats()
-        if wanted.bank not in stats.banks:
-            raise no_such_bank(wanted.bank)
+        self._check_bank(wanted.bank)
+        height = self._disk.grid.height
         if wanted.only is None:
             first = wanted.first or 0
-            last = stats.height - 1 if wanted.last is None else wanted.last
+            last = height - 1 if wanted.last is None else wanted.last
             rows = self._disk.rows(wanted.bank, first, min(last, first + contract.MAX_ROWS - 1))
         else:
-            numbers = sorted({row for row in wanted.only if 0 <= row < stats.height})
+            numbers = sorted({row for row in wanted.only if 0 <= row < height})
             rows = [self._disk.rows(wanted.bank, row, row)[0] for row in numbers]
         content = self._contents(rows) if wanted.content else {}
         return {"bank": wanted.bank, "rows": [_told(row, content.get(row.row)) for row in rows]}
@@ -105,23 +108,22 @@ class DiskMethods:
 
     async def _png(self, params: Json, _caller: Caller) -> Json:
         wanted = contract.params_of(contract.DiskPicture, params)
+        # A bank is never taken away: one that the disk lacks now it never had.
+        self._check_bank(wanted.bank)
+        if (size := self._disk.grid.file_bytes) > MAX_PICTURE_BYTES:
+            raise Unusable(
+                f"{wanted.bank}.png has {size} bytes, more than travels in one message",
+                hint="`hyperpi disk replay --out FOLDER` on that machine writes it to a file",
+            )
         if wanted.commit is None and wanted.at is None:
-            stats = self._disk.stats()
-            if wanted.bank not in stats.banks:
-                raise no_such_bank(wanted.bank)
             # Nothing is awaited between the two: the picture is that of this very commit.
-            commit, at, png = stats.commits, None, self._disk.png(wanted.bank)
+            commit, at, png = self._disk.commits, None, self._disk.png(wanted.bank)
         else:
             async with self._look_back():
                 moment = await self._disk.replay(at=wanted.at, commit=wanted.commit)
             if wanted.bank not in moment.pictures:
                 raise no_such_bank(wanted.bank)
             commit, at, png = moment.commit, rfc3339(moment.at), moment.pictures[wanted.bank]
-        if len(png) > MAX_PICTURE_BYTES:
-            raise Unusable(
-                f"{wanted.bank}.png has {len(png)} bytes, more than travels in one message",
-                hint="`hyperpi disk replay --out FOLDER` on that machine writes it to a file",
-            )
         etag = blake2b(png, digest_size=12).hexdigest()
         told: Json = {"commit": commit, "at": at, "etag": etag}
         return told if etag in wanted.unless else {**told, "png": base64.b64encode(png).decode()}
@@ -131,10 +133,8 @@ class DiskMethods:
     async def _history(self, params: Json, _caller: Caller) -> Json:
         """The newest commits up to one; `oldest` is the first state that can be shown."""
         wanted = contract.params_of(contract.DiskHistory, params)
-        stats = self._disk.stats()
-        if wanted.bank not in stats.banks:
-            raise no_such_bank(wanted.bank)
-        newest = stats.commits
+        self._check_bank(wanted.bank)
+        newest = self._disk.commits
         until = newest if wanted.until is None else min(wanted.until, newest)
         async with self._look_back():
             earliest = await self._disk.steps(limit=1)

@@ -23,7 +23,7 @@ from .errors import DiskClosed, ForeignPicture, LiveRows, NoSpace, PxlDiskError,
 from .history import Moment, Step
 from .memory import Memory
 from .plan import Applied, Plan
-from .png import FIRST_PIXEL, Picture
+from .png import FIRST_PIXEL, Grid, Picture
 from .recovery import Options, open_disk, starting_point
 from .store import Store
 from .values import Append, Consume, Record, RowDescription, RowRef, Stats
@@ -288,6 +288,16 @@ class Disk:
             damage=tuple(damage for bank_damage in memory.damage.values() for damage in bank_damage),
             failed=None if failure is None else str(failure),
         )
+
+    @property
+    def banks(self) -> tuple[int, ...]:
+        """The numbers of the banks, 8 for 8.png. Counts no row, as `stats` does."""
+        return tuple(self._memory.pictures)
+
+    @property
+    def grid(self) -> Grid:
+        """The size of each bank, in pixels and as a file."""
+        return self._memory.grid
 
     @property
     def zones(self) -> Mapping[str, Zone]:

@@ -11,6 +11,7 @@ import pytest
 
 from hyperpi.errors import BadRequest, CursorCompacted, NotFound, Overloaded, Unusable
 from hyperpi.roles import VIEWER, Caller
+from node.bank_feeds import BankFeeds
 from node.disk_methods import MAX_WAITING, DiskMethods
 from pxldisk import Append, Consume, Disk
 
@@ -129,6 +130,26 @@ async def test_content_is_what_a_row_holds_and_is_bounded(disk: Disk):
     assert content[49:54] == b"hello"
     assert (row["state"], row["kind"], row["seq"]) == ("live", "scroll", ref.seq)
     assert content == disk.png(8)[FIRST_PIXEL + ref.row * STRIDE :][:768].rstrip(b"\0")
+
+
+async def test_asking_for_one_bank_neither_counts_its_rows_nor_copies_a_picture_that_cannot_travel(
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    await disk.append("input_scrolls", b"hello")
+    monkeypatch.setattr(Disk, "stats", refused)
+    for method in ("disk.rows", "disk.png", "disk.history"):
+        assert (await ask(disk, method, bank=8))["bank" if method != "disk.png" else "png"]
+        with pytest.raises(NotFound):
+            await ask(disk, method, bank=9)
+    BankFeeds(disk).open("den", 8, lambda: None)
+    async with Disk.open(tmp_path / "large", width=1_024, height=1_024, zones={"all": (0, 1_023)}) as large:
+        monkeypatch.setattr(Disk, "png", refused)
+        with pytest.raises(Unusable, match="more than travels"):
+            await ask(large, "disk.png", bank=8)
+
+
+def refused(*_: object) -> None:
+    raise AssertionError("this takes long while nothing else runs")
 
 
 async def test_a_picture_too_large_for_a_message_is_refused_with_a_way_out(tmp_path: Path):
