@@ -68,8 +68,11 @@ class Report:
     reason: str | None = None
 
     def doubtful_below(self, now: float) -> int:
-        """Records below this number came with a copy, and may have been dealt with since; 0: none."""
-        return self.next_seq if 0 <= now - self.at <= DOUBTFUL_S else 0
+        """Records below this number came with a copy, and may have been dealt with since; 0: none.
+
+        A clock that was set back since says nothing about the age of the restoration: then they stay doubtful.
+        """
+        return self.next_seq if now - self.at <= DOUBTFUL_S else 0
 
 
 @dataclass(slots=True)

@@ -355,6 +355,17 @@ async def test_a_disk_that_is_gone_altogether_is_no_obstacle(fetched: tuple[Path
     assert report is not None and report.state == "done" and rows_of(folder / "disk") == lost
 
 
+@pytest.mark.parametrize(
+    ("age_s", "below"), [(-3600.0, 42), (0.0, 42), (30 * 86_400.0, 42), (30 * 86_400.0 + 1, 0)]
+)
+def test_records_of_a_copy_are_doubtful_for_a_month_and_when_the_clock_was_set_back(
+    age_s: float, below: int
+) -> None:
+    at = 2e9
+    report = mirror_restoring.Report("r", "attic", 1, "", 5, 3, 42, 0, 0.0, at, False, "", at, "done")
+    assert report.doubtful_below(at + age_s) == below
+
+
 async def test_what_was_half_fetched_is_cleared_at_a_start(tmp_path: Path) -> None:
     Copy(tmp_path / "restoring" / "disk").close()
     assert mirror_restoring.finish(tmp_path) is None
