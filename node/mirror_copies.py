@@ -157,7 +157,7 @@ class Copies:
                 raise NoRoom(f"{used:,} of {of:,} bytes for copies are used there")
             log.info("an old copy is dropped for room of=%s number=%d", node, older[0].number)
             self._delete(older[0])
-        free = _free_bytes(self._folder)
+        free = free_bytes(self._folder)
         if free - wanted < self.reserve_bytes:
             raise NoRoom(f"the file system there has only {free:,} bytes left")
 
@@ -301,7 +301,8 @@ def _marker(raw: bytes) -> Marker:
     return marker
 
 
-def _free_bytes(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
+    """What the file system of a folder that may not be there yet has left."""
     found = os.statvfs(next(_existing(folder)))
     return found.f_bavail * found.f_frsize
 

@@ -28,17 +28,19 @@ from hyperpi.database import DiskThread
 from hyperpi.errors import BadMessage, Conflict, HyperPiError, NotFound, Overloaded, Unusable
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
 from node.disk_policy import DiskPolicy
-from node.mirror_copies import newest
+from node.mirror_copies import RESERVE_BYTES, free_bytes, newest
 from node.mirror_flow import Head, lag_of
 from node.mirror_streams import Receiver, Send, StreamEnded
 from node.mirror_wire import Offer
 from pxldisk import Copy, NoSpace, Piece, Place, PxlDiskError, reader, verify
+from pxldisk.shipping import Kind
 from pxldisk.zones import zone_table
 
 log = logging.getLogger(__name__)
 
 OFFER_S = 10.0  # the other side looks through its copy first; below the 15 s that a hypivisor waits for us
 DOUBTFUL_S = 30 * 86_400.0  # as long as a scroll may live
+MARGIN_BYTES = 8 << 20  # beyond what was offered: the copy may have been fed meanwhile
 READY = "ready.json"
 RESTORED = "restored.json"
 
@@ -150,7 +152,7 @@ class Restoring:
             fetch.total_bytes = offer.size
             begun.set_result(None)
             place = self._folder / "restoring"
-            await receiver.run(lambda: None, lambda: FetchedCopy(place), lambda: None)
+            await receiver.run(lambda: None, lambda: FetchedCopy(place, offer.size), lambda: None)
             fetch.state = "checking"
             found = await self._thread.call(_check, place / "disk", offer, self._shape())
             report = _report(fetch, offer, found, force, time.time())
@@ -194,11 +196,13 @@ class Restoring:
 class FetchedCopy:
     """What has come: a `mirror_streams.Sink`."""
 
-    def __init__(self, place: Path) -> None:
-        """Begin anew. Raises PxlDiskError, OSError."""
+    def __init__(self, place: Path, offered: int) -> None:
+        """Begin anew; `offered` bytes are to come. Raises PxlDiskError, OSError."""
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(mode=0o700)
-        self._copy = Copy(place / "disk")
+        self._place = place
+        self._left = offered + MARGIN_BYTES
+        self._copy = Copy(place / "disk", self._room)
 
     def place(self) -> Place | None:
         """See Sink."""
@@ -208,11 +212,23 @@ class FetchedCopy:
         """See Sink."""
         try:
             for piece in pieces:
+                self._left -= len(piece.content)
+                if self._left < 0:
+                    raise Unusable("more comes than was offered")
+                self._room(
+                    len(piece.content) * (2 if piece.kind is Kind.BASE else 1)
+                )  # it becomes a bank, too
                 self._copy.take(piece)
             self._copy.flush()
         except NoSpace as exc:
             raise Overloaded(f"no room for the copy here: {exc}") from None
         return self._copy.commit
+
+    def _room(self, wanted: int) -> None:
+        """See that this machine's own disk keeps its room. Raises Overloaded."""
+        free = free_bytes(self._place)
+        if free - wanted < RESERVE_BYTES:
+            raise Overloaded(f"no room for the copy here: the file system has only {free:,} bytes left")
 
     def close(self) -> None:
         """See Sink."""

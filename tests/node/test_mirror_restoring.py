@@ -207,6 +207,30 @@ async def test_who_asks_may_go_away_and_the_restoration_goes_on(mesh: Mesh, tmp_
             await asyncio.gather(*(den.call("disk.restore", **{"from": "odd"}) for _ in range(2)))
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "why"),
+    [("MARGIN_BYTES", -20_000, "more comes than was offered"), ("RESERVE_BYTES", 1 << 60, "no room")],
+)
+async def test_a_fetch_takes_no_more_than_was_offered_and_leaves_the_disk_its_room(
+    mesh: Mesh,
+    tmp_path: Path,
+    attic: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    value: int,
+    why: str,
+) -> None:
+    folder = tmp_path / "den"
+    await mirrored(mesh, folder, attic)
+    async with mesh.machine("den", folder) as den:
+        with monkeypatch.context() as patch:
+            patch.setattr(mirror_restoring, limit, value, raising=False)
+            await den.call("disk.restore", **{"from": "attic"})
+            failed = await until(settled(den, "failed", "ready"), "the end of it")
+        assert failed["state"] == "failed" and why in failed["reason"]
+        assert den.restarts == 0
+
+
 @pytest.mark.parametrize("gone", ["attic", "den"])
 async def test_a_fetch_that_breaks_off_leaves_the_disk_alone_and_can_be_begun_again(
     mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
