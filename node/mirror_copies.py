@@ -27,6 +27,7 @@ from pxldisk.shipping import Kind
 
 log = logging.getLogger(__name__)
 
+SHARES = 2  # one machine may have this part of the room: another one finds some, too
 KEPT_FORMER = 2  # whole copies of one disk besides its newest
 RESERVE_BYTES = 64 << 20  # of the file system, for this machine's own disk
 MARK_S = 10.0  # the marker tells of what was heard; after a crash it may be so much older
@@ -149,17 +150,26 @@ class Copies:
 
         The newest whole copy of each disk stays: an empty disk may have followed one that was lost.
         """
-        allowed = self._policy().max_bytes
-        while sum(self.bytes.values()) + wanted > allowed:
+        while why := self._lacks(node, wanted):
             older = self._replaced(node)
             if not older:
-                used, of = sum(self.bytes.values()), allowed
-                raise NoRoom(f"{used:,} of {of:,} bytes for copies are used there")
+                raise NoRoom(why)
             log.info("an old copy is dropped for room of=%s number=%d", node, older[0].number)
             self._delete(older[0])
         free = free_bytes(self._folder)
         if free - wanted < self.reserve_bytes:
             raise NoRoom(f"the file system there has only {free:,} bytes left")
+
+    def _lacks(self, node: str, wanted: int) -> str:
+        """Why so many bytes more do not fit; empty: they do."""
+        allowed = self._policy().max_bytes
+        used = sum(self.bytes.values())
+        own = sum(size for (of, _), size in self.bytes.items() if of == node)
+        if used + wanted > allowed:
+            return f"{used:,} of {allowed:,} bytes for copies are used there"
+        if own + wanted > allowed // SHARES:
+            return f"{own:,} of {allowed // SHARES:,} bytes for one machine's copies are used there"
+        return ""
 
     def became_whole(self, marker: Marker) -> None:
         """Drop what a new copy replaces: older ones of the same disk, but for the newest of those."""

@@ -62,7 +62,8 @@ class Holding:
         self._tasks: asyncio.TaskGroup | None = None
         self._following: dict[str, Receiver] = {}  # by node id
         self._next: dict[str, mesh_pb2.Mirror] = {}  # by node id: its newest offer, while an older one ends
-        self._giving = 0
+        self._giving: dict[str, Sender] = {}  # by node id
+        self._next_want: dict[str, mesh_pb2.Mirror] = {}  # by node id, while an older one ends
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -135,14 +136,23 @@ class Holding:
     # --- giving back -----------------------------------------------------------------------------------
 
     def wanted(self, frame: mesh_pb2.Mirror) -> None:
-        """A node wants the copy of its disk; the hypivisor has seen to it that it may have it."""
-        sender = Sender(frame.node, frame.stream, self._send, thread=self._thread, budget=self._budget)
-        if self._tasks is None or self._giving >= MAX_STREAMS:
-            sender.say_end(StreamEnded("it is busy; try again in a minute"))
-            return
-        self._opened(sender)
-        self._giving += 1
-        self._tasks.create_task(self._give(sender, frame), name=f"give-{frame.node}")
+        """A node wants the copy of its disk; the hypivisor has seen to it that it may have it.
+
+        It is given one at a time: a newer question ends the older stream, as with offers.
+        """
+        former = self._giving.get(frame.node)
+        if former is not None:
+            former.end("another copy was asked for")
+            if (forgotten := self._next_want.get(frame.node)) is not None:
+                self._refuse(forgotten, "another copy was asked for")
+            self._next_want[frame.node] = frame
+        elif self._tasks is None or len(self._giving) >= MAX_STREAMS:
+            self._refuse(frame, "it is busy; try again in a minute")
+        else:
+            sender = Sender(frame.node, frame.stream, self._send, thread=self._thread, budget=self._budget)
+            self._opened(sender)
+            self._giving[frame.node] = sender
+            self._tasks.create_task(self._give(sender, frame), name=f"give-{frame.node}")
 
     async def _give(self, sender: Sender, frame: mesh_pb2.Mirror) -> None:
         of, copies = frame.want.of or frame.node, self.copies
@@ -165,8 +175,10 @@ class Holding:
             sender.say_end(exc)
             log.exception("giving a copy back failed of=%s to=%s", of, frame.node)
         finally:
-            self._giving -= 1
+            del self._giving[frame.node]
             self._closed(sender)
+            if (following := self._next_want.pop(frame.node, None)) is not None:
+                self.wanted(following)
 
     async def _give_copy(self, sender: Sender, marker: Marker) -> None:
         folder = self.copies.path(marker)

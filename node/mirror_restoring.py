@@ -72,7 +72,7 @@ class Report:
     def doubtful_below(self, now: float) -> int:
         """Records below this number came with a copy, and may have been dealt with since; 0: none.
 
-        A clock that was set back since says nothing about the age of the restoration: then they stay doubtful.
+        A clock that was set back says nothing about the age of the restoration: then they stay doubtful.
         """
         return self.next_seq if now - self.at <= DOUBTFUL_S else 0
 

@@ -93,7 +93,7 @@ async def test_banks_that_a_few_bytes_ask_for_are_counted_as_what_they_take(tmp_
                 await disk.append("in", f"kept {number}".encode())
             (grown,) = pieces(feed, disk)
             path = copies.path(opened.marker)
-            allowed = size(path) + len(grown.content) + 1
+            allowed = 2 * (size(path) + len(grown.content) + 1)
             with pytest.raises(NoRoom):
                 opened.take([grown], Head(0, 0, 0.0, 2.0), 2.0)
             assert not (path / "9.png").exists() and verify(path) == []
@@ -143,7 +143,7 @@ async def test_room_is_made_of_copies_that_a_newer_one_of_the_same_disk_has_repl
     async with Disk.open(tmp_path / "disk", **options) as disk:
         for now in (2.0, 3.0, 4.0):
             await copied(copies, disk, now)
-    allowed = sum(copies.bytes.values())
+    allowed = 2 * sum(copies.bytes.values())
     copies.given["n-1", 2] += 1
     copies.make_room("n-1", 1)
     assert [marker.number for marker in copies.of("n-1")] == [1, 2, 4]
@@ -152,6 +152,13 @@ async def test_room_is_made_of_copies_that_a_newer_one_of_the_same_disk_has_repl
     assert [marker.number for marker in copies.of("n-1")] == [1, 2, 4]
     with pytest.raises(NoRoom):
         copies.make_room("n-2", allowed)
+    used = sum(copies.bytes.values())
+    copies.make_room("n-2", allowed // 2)
+    with pytest.raises(NoRoom, match=r"0 of .* one machine"):
+        copies.make_room("n-2", allowed // 2 + 1)
+    copies.bytes["n-2", 1] = allowed // 2
+    with pytest.raises(NoRoom, match=r"for copies are used"):
+        copies.make_room("n-3", allowed // 2 - used + 1)
 
 
 def pieces(feed: Feed, disk: Disk) -> list[Piece]:

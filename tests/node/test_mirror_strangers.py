@@ -106,6 +106,20 @@ async def test_of_a_machines_offers_one_is_followed_and_one_waits(mesh: Mesh, at
     assert place.stream == 100
 
 
+async def test_a_machine_is_given_one_copy_at_a_time(mesh: Mesh, den: Machine, attic: Machine) -> None:
+    await den.call("disk.mirror", to="attic")
+    await until(complete(den, attic), "the copy")
+    stranger = Stranger(mesh, "odd")
+    with busy(attic):
+        for stream in range(1, 101):
+            stranger.say(attic, stream=stream, want={"of": "den"})
+        await until(lambda: len(stranger.ends()) >= 98, "the ends of those that do not count")
+        giving = [task for task in asyncio.all_tasks() if task.get_name() == f"give-{stranger.id}"]
+        assert len(giving) == 1
+    offer = await until(lambda: [one for one in stranger.heard("offer") if one.stream == 100], "an answer")
+    assert len(offer) == 1
+
+
 async def test_a_piece_before_the_start_ends_the_stream(mesh: Mesh, attic: Machine) -> None:
     stranger = Stranger(mesh, "odd")
     stranger.say(attic, offer={"disk": b"x" * 16})

@@ -282,13 +282,13 @@ async def test_a_machine_that_holds_no_copies_refuses_and_can_change_its_mind(
 
 
 async def test_a_machine_holds_no_more_than_its_owner_allows(den: Machine, attic: Machine) -> None:
-    attic.policy = replace(attic.policy, max_bytes=150_000)  # a copy of this small disk takes 130,000
+    attic.policy = replace(attic.policy, max_bytes=300_000)  # a copy of this small disk takes 130,000
     await den.call("disk.mirror", to="attic")
     await until(complete(den, attic), "the copy")
     before = den.disk.commits
     await den.write(100, 500)
     paused = await until(reads_state(den, "paused"), "a full machine")
-    assert "bytes for copies are used there" in paused["reason"]
+    assert "bytes for one machine's copies are used there" in paused["reason"]
     assert den.disk.commits == before + 200, "the source has not noticed"
     copy = await newest_copy(attic)
     assert mirror_copies.size(copy) <= 150_000 and verify(copy) == []
@@ -299,7 +299,7 @@ async def test_a_machine_holds_no_more_than_its_owner_allows(den: Machine, attic
 async def test_a_full_machine_pauses_a_mirror_rather_than_drop_the_copy_of_a_lost_disk(
     mesh: Mesh, tmp_path: Path
 ) -> None:
-    policy = MirrorPolicy(max_bytes=180_000, rate=1 << 30)  # a copy of this small disk takes 100,000
+    policy = MirrorPolicy(max_bytes=360_000, rate=1 << 30)  # a copy of this small disk takes 100,000
     async with mesh.machine("attic", tmp_path / "attic", policy) as attic:
         async with mesh.machine("den", tmp_path / "den") as den:
             await den.call("disk.mirror", to="attic")
@@ -309,7 +309,7 @@ async def test_a_full_machine_pauses_a_mirror_rather_than_drop_the_copy_of_a_los
         shutil.rmtree(tmp_path / "den" / "disk")
         async with mesh.machine("den", tmp_path / "den") as den:
             paused = await until(reads_state(den, "paused"), "a full machine")
-            assert "bytes for copies are used there" in paused["reason"]
+            assert "bytes for one machine's copies are used there" in paused["reason"]
             first = (await attic.copies())[0]
             assert first["whole"] and rows_of(Path(first["path"])) == lost
 
