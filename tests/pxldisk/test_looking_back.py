@@ -54,6 +54,22 @@ async def test_snapshots_are_kept_by_number_and_age(folder: Path) -> None:
         assert moments(folder) == [1115]
 
 
+async def test_a_clock_that_was_far_ahead_for_a_while_does_not_take_the_snapshots(folder: Path) -> None:
+    clock, month = Clock(), 40 * 86_400
+    async with small(folder, clock=clock) as disk:
+        for _ in range(5):
+            clock.now += 60
+            await disk.snapshot()
+        taken = moments(folder)
+        clock.now += month
+        await disk.snapshot()
+        assert set(taken[2:]) < set(moments(folder))
+        clock.now -= month
+        for _ in range(3):
+            await disk.snapshot()
+        assert set(taken[2:]) < set(moments(folder)) and len(moments(folder)) == 7
+
+
 def moments(folder: Path) -> list[int]:
     return sorted(int(path.stem.split("-")[1]) - 1_700_000_000 for path in folder.glob("8-*.png"))
 
