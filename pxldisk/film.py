@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from . import history, superblock
+from .errors import NotInLog
 from .history import Part, Past
 from .png import Grid, Picture
 from .rendering import COLOURS
@@ -62,8 +63,8 @@ def write(
     """Write the commits between two times (seconds since 1970) as OUT.gif or OUT.png (animated).
 
     `scale`: pixels for each pixel of the disk; by default what fits a screen. An animated PNG has every
-    colour as it is on the disk, a GIF 256. Raises NotInLog (nothing was done then), Corrupt, ValueError,
-    OSError.
+    colour as it is on the disk, a GIF 256. Raises NotInLog (nothing was done then, or the log was cut
+    meanwhile), Corrupt, ValueError, OSError.
     """
     kind = out.suffix.lower()
     if kind not in (".gif", ".png"):
@@ -71,18 +72,24 @@ def write(
     if not out.parent.is_dir():
         raise FileNotFoundError(2, "there is no such folder", str(out.parent))
     part = history.part(folder, since=since, until=until)
-    stage = _Stage(folder, part, since, until, scale, palette=kind == ".gif")
-    count = min(part.commits, MAX_FRAMES, max(2, FRAME_BYTES // stage.frame_bytes))
-    frames = stage.frames(count, tell)
-    first = next(frames)
     temporary = out.with_name(out.name + ".tmp")
     try:
-        _save(first, frames, count, temporary, kind, fps)
+        stage = _Stage(folder, part, since, until, scale, palette=kind == ".gif")
+        count = min(part.commits, MAX_FRAMES, max(2, FRAME_BYTES // stage.frame_bytes))
+        frames = stage.frames(count, tell)
+        _save(next(frames), frames, count, temporary, kind, fps)
         os.replace(temporary, out)
+    except (_LogWasCut, FileNotFoundError):
+        left = history.part(folder, since=since, until=until)
+        raise NotInLog(folder, left.first, "it was cut while the film was drawn; draw it again") from None
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
     return Film(out, count, part)
+
+
+class _LogWasCut(Exception):
+    """The disk is written meanwhile, and its log no longer begins where it did."""
 
 
 def _save(first: "Image", others: Iterator["Image"], count: int, out: Path, kind: str, fps: float) -> None:
@@ -115,8 +122,9 @@ class _Stage:
     ) -> None:
         self._folder, self._part, self._since, self._until = folder, part, since, until
         self._canvases: dict[int, _Canvas] = {}
-        past, _ = next(history.play(folder, since=since, until=until))
+        past, _ = next(self._play())
         self._grid = next(iter(past.pictures.values())).grid
+        asked = scale
         width = len(part.banks) * (self._grid.width + 2 * _STRIPE + _GAP) - _GAP
         size = (width, self._grid.height)
         if scale is None:
@@ -126,6 +134,11 @@ class _Stage:
         self._drawn = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
         self._size = (max(self._drawn[0], 300), self._drawn[1] + 2 * _LINE)
         self._palette = _palette() if palette else None
+        if asked is not None and 2 * self.frame_bytes > FRAME_BYTES:
+            each = f"{self._size[0]}x{self._size[1]} pixels"
+            raise ValueError(
+                f"scale {asked:g}: frames of {each} take too much memory; try a smaller one, or none"
+            )
 
     @property
     def frame_bytes(self) -> int:
@@ -135,8 +148,7 @@ class _Stage:
     def frames(self, count: int, tell: Tell | None) -> Iterator["Image"]:
         """So many frames: after the first commit, after the last, and evenly between."""
         shown = 0
-        playing = history.play(self._folder, since=self._since, until=self._until)
-        for at, (past, commit) in enumerate(playing, 1):
+        for at, (past, commit) in enumerate(self._play(), 1):
             self._follow(past, commit)
             if at <= shown * (self._part.commits - 1) // max(1, count - 1):
                 continue
@@ -146,6 +158,15 @@ class _Stage:
                 tell(shown, count)
             if shown == count:
                 return  # the disk may have been written meanwhile
+
+    def _play(self) -> Iterator[tuple[Past, Commit]]:
+        """The commits of the film, and perhaps later ones. Raises _LogWasCut."""
+        playing = history.play(self._folder, since=self._since, until=self._until)
+        past, commit = next(playing, (None, None))
+        if past is None or commit is None or commit.number != self._part.first:
+            raise _LogWasCut
+        yield past, commit
+        yield from playing
 
     def _follow(self, past: Past, commit: Commit) -> None:
         for number, picture in past.pictures.items():

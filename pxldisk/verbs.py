@@ -20,6 +20,7 @@ from .values import Record, RowDescription
 
 DONE: Final = 0
 WRONG: Final = 1
+USAGE: Final = 2
 UNUSABLE: Final = 3
 _QUIET_S: Final = 1.0  # work that takes no longer says nothing about its progress
 
@@ -234,15 +235,19 @@ def _steps(folder: Path, options: Namespace) -> int:
 
 
 def _export(folder: Path, options: Namespace) -> int:
-    made = film.write(
-        folder,
-        options.export,
-        since=options.since,
-        until=options.until,
-        fps=options.fps,
-        scale=options.scale,
-        tell=progress(sys.stderr),
-    )
+    try:
+        made = film.write(
+            folder,
+            options.export,
+            since=options.since,
+            until=options.until,
+            fps=options.fps,
+            scale=options.scale,
+            tell=progress(sys.stderr),
+        )
+    except ValueError as why:
+        print(f"pxldisk: {why}", file=sys.stderr)
+        return USAGE
     part = made.part
     if options.json:
         shown = {"file": str(made.file), "frames": made.frames, "commits": part.commits}

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,44 @@ def test_a_film_begins_later_when_the_log_no_longer_shows_its_beginning(made: Pa
     picture.write_bytes(b"not a picture")
     done = film.write(made, tmp_path / "memory.gif")
     assert done.part.first > 1 and done.part.last == list(pxldisk.history.steps(made))[-1].commit
+
+
+@pytest.mark.parametrize(("reading", "midway"), [(2, False), (3, False), (3, True)])
+def test_a_log_that_is_cut_while_the_film_is_drawn_is_said_so_in_one_line(
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    reading: int,
+    midway: bool,
+) -> None:
+    play, begun = film.history.play, itertools.count(1)
+
+    def cut_and_play(folder: Path, **times: float | None) -> Iterator[tuple[film.Past, film.Commit]]:
+        playing = play(folder, **times)
+        if next(begun) == reading:
+            if midway:
+                yield next(playing)  # the first segment is in memory
+            for path in sorted((folder / "log").glob("*.pxj"))[: 1 + midway]:
+                path.unlink()
+        yield from playing
+
+    monkeypatch.setattr(film.history, "play", cut_and_play)
+    assert command.main(["replay", str(made), "--export", str(tmp_path / "memory.gif")]) == 3
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "draw it again" in said[0]
+    assert not list(tmp_path.glob("memory*"))
+
+
+def test_a_scale_that_takes_too_much_memory_is_refused_in_one_line(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(film, "FRAME_BYTES", 1_000_000)
+    out = tmp_path / "memory.png"
+    assert command.main(["replay", str(made), "--export", str(out), "--scale", "16"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "try a smaller one" in said and not out.exists()
+    assert command.main(["replay", str(made), "--export", str(out), "--scale", "2"]) == 0 and out.exists()
 
 
 def test_the_command_exports_a_film(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
