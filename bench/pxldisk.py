@@ -12,6 +12,7 @@ import random
 import shutil
 import sqlite3
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +21,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench.figure import Figure, show
-from pxldisk import Disk, Zone, bank
+from bench.figure import Figure, at_least, show
+from pxldisk import Consume, Disk, Zone, bank
 from pxldisk.bank import BankFile, bank_path
 from pxldisk.png import Grid, Picture
 from pxldisk.recovery import Options, open_disk
@@ -35,7 +36,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.pxldisk")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if in_memory(Path(tempfile.gettempdir())):
+        print(
+            "the temporary folder is in memory, where a sync is free: set TMPDIR to a folder on a drive",
+            file=sys.stderr,
+        )
     show(measure(), as_json=options.json)
+
+
+def in_memory(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
+    """Whether a folder is on a tmpfs or ramfs, as far as the system tells."""
+    if not mounts.exists():
+        return False
+    kinds = {Path(words[1]): words[2] for line in mounts.read_text().splitlines() if (words := line.split())}
+    whole = folder.resolve()
+    nearest = next((kinds[one] for one in (whole, *whole.parents) if one in kinds), "")
+    return nearest in ("tmpfs", "ramfs")
 
 
 def measure() -> list[Figure]:
@@ -44,6 +60,7 @@ def measure() -> list[Figure]:
         return [
             *in_place_against_pillow(folder),
             *rows_as_pictures_grow(folder),
+            asyncio.run(appends_as_disks_grow(folder)),
             asyncio.run(group_commit_against_sqlite(folder)),
             asyncio.run(one_writer_against_fdatasync(folder)),
             asyncio.run(opening(folder)),
@@ -110,6 +127,25 @@ def rows_as_pictures_grow(folder: Path) -> list[Figure]:
         what = f"in-place rows, {width:,} wide: 4,096 / 256 rows high"
         figures.append(Figure(what, value, "x", ">= 0.5", value >= 0.5, ", ".join(words[1:]), words[0]))
     return figures
+
+
+async def appends_as_disks_grow(folder: Path) -> Figure:
+    """The same of whole appends: planned, synced to the journal and painted, by 128 writers at once."""
+    rates: dict[int, list[float]] = {256: [], 4096: []}
+    for turn in range(ROUNDS):
+        for height, found in rates.items():
+            zones = {"in": Zone(2, height - 1)}
+            async with Disk.open(folder / f"{height}-{turn}", height=height, zones=zones) as disk:
+                started = time.perf_counter()
+                for _ in range(8):
+                    refs = await asyncio.gather(*(disk.append("in", PAYLOAD) for _ in range(128)))
+                    await disk.commit([Consume(ref) for ref in refs])
+                found.append(8 * 128 / (time.perf_counter() - started))
+    low, high = statistics.median(rates[256]), statistics.median(rates[4096])
+    what = "Disk.append, 256 wide: 4,096 / 256 rows high"
+    return at_least(
+        what, high / low, "x", 0.5, f"{high:,.0f} appends/s", f"256 rows high {low:,.0f} appends/s"
+    )
 
 
 def blank_bank(folder: Path, width: int, height: int) -> tuple[Picture, BankFile]:
