@@ -49,6 +49,7 @@ class Copy:
         self._header: SegmentHeader | None = None
         self._fd = -1
         self._end = 0
+        self._uncut = False  # sound commits of an earlier start follow behind `_end`
         self._banks: list[int] = []
         self._spooled: tuple[Kind, int, int, int, int] | None = None  # of a unit that is not whole yet
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -109,7 +110,8 @@ class Copy:
     def _go_on(self, number: int) -> None:
         """Take up the newest segment of an earlier start, up to the first record that is not sound.
 
-        What follows can be asked for again; a disk could not do that, and never drops what others may know.
+        A torn end is cut off. Sound commits behind a damaged one are not until a piece comes that goes on
+        before them: nobody else may have them any more.
         """
         path = journal.segment_path(self._log, number)
         found, _ = segment.salvage(journal.read_content(path)[0], path)
@@ -119,14 +121,21 @@ class Copy:
         if missing:
             raise Corrupt(bank.bank_path(self.folder, min(missing)), None, None, "the file is missing")
         self._use(found.header, found.end, found.last)
-        os.ftruncate(self._fd, found.end)
+        self._uncut = found.torn
+        if not self._uncut:
+            self._cut()
+
+    def _cut(self) -> None:
+        os.ftruncate(self._fd, self._end)
         self._prune()
+        self._uncut = False
 
     def _use(self, header: SegmentHeader, end: int, commit: int) -> None:
         fd = os.open(journal.segment_path(self._log, header.number), os.O_RDWR | os.O_CLOEXEC)
         if self._fd != -1:
             os.close(self._fd)
         self._header, self._fd, self._end, self.commit = header, fd, end, commit
+        self._uncut = False
         self._banks = bank.bank_numbers(self.folder)
 
     # -- taking ------------------------------------------------------------------------------------
@@ -227,6 +236,8 @@ class Copy:
             self._check_rows(commit, header, path, added)
         if added:
             self._room(len(added) * Grid(header.width, header.height).file_bytes)
+        if self._uncut:
+            self._cut()
         try:
             for block in added:
                 bank.create(bank.bank_path(self.folder, block.bank), bank.blank(block)).close()
