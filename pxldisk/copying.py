@@ -14,12 +14,14 @@ from pathlib import Path
 from . import bank, failpoint, files, journal, rows, segment, superblock, verification
 from .errors import Corrupt, DiskFailed, ForeignPicture, NoSpace, NotNext, PxlDiskError
 from .lock import Lock
-from .png import Grid
+from .png import FIRST_PIXEL, MAX_HEIGHT, MAX_WIDTH, Grid
 from .segment import Commit, SegmentHeader
 from .shipping import Kind, Piece, Place, start_digest
 
 MAX_BANKS = 256  # of a copy: each costs a whole picture, and 130 bytes of a commit ask for one
-MAX_UNIT_BYTES = 64 << 20  # of one opening or one commit, which is checked in memory
+MAX_UNIT_BYTES = 64 << 20  # of one commit, which is checked in memory; less for a small disk
+MAX_OPENING_BYTES = 16 << 20  # the keys of 50,000 records
+_COUNT_BYTES, _ROW_HEAD_BYTES = 4, 6  # of a commit, as in segment.py
 
 # Where a test ends the process.
 POINTS = (
@@ -149,20 +151,35 @@ class Copy:
             *former, start, end = self._spooled
             if (*former, end) != (*unit, piece.offset):
                 raise NotNext(self.folder, "a part of something else comes before the rest has come")
-        if piece.offset + len(piece.content) - start > MAX_UNIT_BYTES and piece.kind is not Kind.BASE:
-            raise NotNext(self.folder, f"more than {MAX_UNIT_BYTES} bytes in one piece")
-        if piece.more or self._spooled is not None or piece.kind is Kind.BASE:
+        in_parts = piece.more or self._spooled is not None
+        if in_parts and piece.offset + len(piece.content) - start > self._unit_limit(piece.kind):
+            raise NotNext(self.folder, "more bytes in one unit than a disk of this size writes at once")
+        if in_parts or piece.kind is Kind.BASE:
             self._keep(piece, start)
         if piece.more:
             self._spooled = (*unit, start, piece.offset + len(piece.content))
             return
-        in_parts, self._spooled = self._spooled is not None, None
+        self._spooled = None
         if piece.kind is Kind.BASE:
             self._take_base(piece)
         else:
             content = self._spool.read_bytes() if in_parts else piece.content
             take = self._take_opening if piece.kind is Kind.OPENING else self._take_commits
             take(piece, content)
+
+    def _unit_limit(self, kind: Kind) -> int:
+        """Bytes of one unit: what is not a picture is checked in memory."""
+        if kind is Kind.BASE:
+            return Grid(MAX_WIDTH, MAX_HEIGHT).file_bytes
+        if kind is Kind.OPENING or self._header is None:
+            return MAX_OPENING_BYTES
+        row_bytes = 3 * self._header.width + _ROW_HEAD_BYTES
+        return min(MAX_UNIT_BYTES, segment.RECORD_HEAD_BYTES + _COUNT_BYTES + self._most_rows() * row_bytes)
+
+    def _most_rows(self) -> int:
+        """Of one commit: each row of the disk once, and those of a bank that it adds."""
+        assert self._header is not None
+        return (len(self._banks) + 1) * self._header.height
 
     def _check_next(self, piece: Piece) -> None:
         if piece.kind is Kind.COMMITS:
@@ -184,12 +201,12 @@ class Copy:
             os.close(fd)
 
     def _take_base(self, piece: Piece) -> None:
-        loaded = bank.load(self._spool)
         problems = verification.verify_file(self._spool)
         if problems:
             raise Corrupt(self._spool, problems[0].row, problems[0].offset, problems[0].what)
-        if loaded.superblock.bank != piece.bank:
-            raise Corrupt(self._spool, 0, None, f"it is bank {loaded.superblock.bank}, not {piece.bank}")
+        block = _superblock(self._spool)
+        if block.bank != piece.bank:
+            raise Corrupt(self._spool, 0, None, f"it is bank {block.bank}, not {piece.bank}")
         os.replace(self._spool, journal.base_path(self._log, piece.segment, piece.bank))
         failpoint.passing("pxldisk.copy.base.renamed")
 
@@ -219,7 +236,7 @@ class Copy:
             raise NotNext(self.folder, f"segment {header.number} comes without its pictures")
         paths = {number: journal.base_path(self._log, header.number, number) for number in numbers}
         for path in paths.values():
-            block = bank.load(path).superblock
+            block = _superblock(path)
             if (block.disk_id, block.width, block.height) != (header.disk_id, header.width, header.height):
                 raise Corrupt(path, 0, None, "it is of another disk than its segment")
             if block.checkpoint < header.base:
@@ -230,6 +247,7 @@ class Copy:
         header = self._header
         assert header is not None  # `_check_next` asked for it
         path = journal.segment_path(self._log, header.number)
+        self._check_counts(content, path)
         commits = segment.parse_commits(content, header, self.commit, path)
         added: list[superblock.Superblock] = []
         for commit in commits:
@@ -251,6 +269,15 @@ class Copy:
         self._banks += [block.bank for block in added]
         self._end += len(content)
         self.commit = commits[-1].number
+
+    def _check_counts(self, content: bytes, path: Path) -> None:
+        """A row of no content is 6 bytes in a commit, and far more in memory: count before they are read."""
+        at, most = 0, self._most_rows()
+        while (found := segment.record_size(content, at)) is not None:
+            start = at + segment.RECORD_HEAD_BYTES
+            if (count := int.from_bytes(content[start : start + _COUNT_BYTES])) > most:
+                raise Corrupt(path, None, None, f"commit {found[0]}: {count} rows, of {most} that there are")
+            at += found[1]
 
     def _check_rows(
         self, commit: Commit, header: SegmentHeader, path: Path, added: list[superblock.Superblock]
@@ -298,6 +325,16 @@ class Copy:
             self._spooled = None  # whoever sends begins the unit again
             return NoSpace(self.folder)
         return DiskFailed(self.folder, f"write failed: {error.strerror}")
+
+
+def _superblock(path: Path) -> superblock.Superblock:
+    """Of a picture that was verified; the rest of it is not read."""
+    with path.open("rb") as file:
+        start = file.read(FIRST_PIXEL + 3 * MAX_WIDTH)
+    try:
+        return superblock.decode(start[FIRST_PIXEL:])
+    except ValueError as why:
+        raise Corrupt(path, 0, FIRST_PIXEL, str(why)) from None
 
 
 def size(folder: Path) -> int:

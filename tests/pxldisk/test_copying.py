@@ -26,10 +26,13 @@ from pxldisk import (
     NotNext,
     copying,
     files,
+    journal,
     reader,
+    segment,
     verify,
 )
 from pxldisk.memory import Memory
+from pxldisk.plan import Image
 from pxldisk.shipping import Kind, Piece
 
 PIECE_BYTES = 4096
@@ -324,6 +327,25 @@ async def test_a_piece_that_does_not_follow_is_refused(folder: Path, target: Pat
             assert rows_of(target) == rows_of(folder)
 
 
+async def test_a_commit_has_no_more_rows_than_the_disk(folder: Path, target: Path) -> None:
+    async with small(folder) as disk:
+        await write(disk, 1)
+        with contextlib.closing(Copy(target)) as copy:
+            follow(folder, copy)
+            place = copy.place()
+            assert place is not None
+            header = journal.read_header(journal.segment_path(folder / "log", place.segment))
+            body = segment.encode_images([Image(8, 3 + at % 7, b"") for at in range(21)])
+            number = copy.commit + 1
+            content = segment.encode_record(segment.COMMIT, number, 1, body, header.salt, copy.commit)
+            piece = Piece(Kind.COMMITS, place.segment, 0, place.offset, number, False, content)
+            with pytest.raises(Corrupt, match="21 rows"):
+                copy.take(piece)
+            with pytest.raises(NotNext, match="at once"):
+                copy.take(replace(piece, more=True, content=bytes(20 * 150 + 42)))
+            assert copy.place() == place and verify(target) == []
+
+
 async def test_pictures_of_another_disk_are_refused(folder: Path, target: Path, tmp_path: Path) -> None:
     async with small(folder) as disk, small(tmp_path / "other") as other:
         with Feed(folder, None) as mine, Feed(tmp_path / "other", None) as theirs:
@@ -406,7 +428,9 @@ def copy_from(source: Path, target: Path, point: str = "") -> tuple[int, list[in
     return ended.returncode, [int(line) for line in ended.stdout.split()]
 
 
-async def test_a_copy_that_was_damaged_is_cut_there_when_it_goes_on_and_not_before(folder: Path, target: Path) -> None:
+async def test_a_copy_that_was_damaged_is_cut_there_when_it_goes_on_and_not_before(
+    folder: Path, target: Path
+) -> None:
     async with small(folder) as disk:
         await write(disk, 3)
         with contextlib.closing(Copy(target)) as copy:
