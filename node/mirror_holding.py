@@ -20,9 +20,9 @@ from hyperpi.wire.hyperpi.v1 import mesh_pb2
 from node.mirror_copies import Copies, Marker, OpenCopy, newest
 from node.mirror_flow import Budget, lag_of
 from node.mirror_policy import MirrorPolicy
-from node.mirror_streams import Receiver, Send, Sender, Stream, StreamEnded
+from node.mirror_streams import Receiver, Send, Sender, Stream, StreamEnded, opened
 from node.mirror_wire import Held
-from pxldisk import PxlDiskError
+from pxldisk import Feed, PxlDiskError
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,19 @@ class HeldDisk:
     folder: Path
     commits: int
     log_bytes: int
+
+
+class Opening:
+    """A copy to give back and a reader of it, both at once: it may be fed meanwhile and lose its old log."""
+
+    def __init__(self, disk: uuid.UUID, folder: Path) -> None:
+        """Raises NotFound, PxlDiskError, OSError. Blocks."""
+        self.disk = HeldDisk(disk, folder, *newest(folder))
+        self.feed = Feed(folder, None)
+
+    def close(self) -> None:
+        """Close the reader."""
+        self.feed.close()
 
 
 class Holding:
@@ -181,12 +194,12 @@ class Holding:
                 self.wanted(following)
 
     async def _give_copy(self, sender: Sender, marker: Marker) -> None:
-        folder = self.copies.path(marker)
-        held = HeldDisk(marker.disk_id, folder, *await self._thread.call(newest, folder))
+        opening = await opened(self._thread, lambda: Opening(marker.disk_id, self.copies.path(marker)))
+        held = opening.disk
         told = None
         if marker.head is not None:
             told = Held(marker.number, held.commits, marker.head, marker.heard_at)
-        await sender.run(held, told)
+        await sender.run(held, told, opening.feed)
 
     async def drop(self, node: str) -> int:
         """Delete what is held of a node; how many copies. Raises Conflict while one is written."""

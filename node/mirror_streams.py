@@ -197,9 +197,11 @@ class Sender(Stream):
                 raise BadMessage("an acknowledgement of what was not sent")
             self._progress.ack(frame.ack.commit)
 
-    async def run(self, source: Source, held: wire.Held | None = None) -> None:
-        """Send until there is no more. Raises StreamEnded, PxlDiskError, OSError; tells the other side."""
-        feed: Feed | None = None
+    async def run(self, source: Source, held: wire.Held | None = None, feed: Feed | None = None) -> None:
+        """Send until there is no more. Raises StreamEnded, PxlDiskError, OSError; tells the other side.
+
+        `feed`: a reader that begins anew, opened together with what is offered; closed in the end.
+        """
         try:
             self.behind = await self._thread.call(_size_anew, source.folder, source.log_bytes)
             offer = wire.Offer(source.id, self._head(source), self.behind, held)
@@ -207,7 +209,8 @@ class Sender(Stream):
             await self.until(lambda: self._place is not None, PLACE_S, "answer")
             assert self._place is not None
             place = self._place[0]
-            feed = await opened(self._thread, lambda: _open_feed(source.folder, place))
+            if feed is None:
+                feed = await opened(self._thread, lambda: _open_feed(source.folder, place))
             self.anew, self.goal = feed.anew, source.commits
             self._progress.ack(0 if self.anew or place is None else place.commit)
             self.send(start=mesh_pb2.MirrorStart(anew=self.anew))

@@ -71,7 +71,7 @@ async def test_an_error_that_nobody_thought_of_ends_a_restoration_and_not_the_no
 ) -> None:
     await den.call("disk.mirror", to="attic")
     await until(complete(den, attic), "the copy")
-    where = (mirror_restoring, "FetchedCopy") if end == "here" else (mirror_streams, "_open_feed")
+    where = (mirror_restoring, "FetchedCopy") if end == "here" else (mirror_streams, "_next")
     with monkeypatch.context() as patch:
         patch.setattr(*where, broken)
         await den.call("disk.restore", **{"from": "attic"})
@@ -118,6 +118,29 @@ async def test_a_machine_is_given_one_copy_at_a_time(mesh: Mesh, den: Machine, a
         assert len(giving) == 1
     offer = await until(lambda: [one for one in stranger.heard("offer") if one.stream == 100], "an answer")
     assert len(offer) == 1
+
+
+async def test_what_was_offered_is_given_though_the_copy_has_gone_on_meanwhile(
+    mesh: Mesh, attic: Machine, tmp_path: Path
+) -> None:
+    options = {"segment_bytes": 20_000, "keep_log_bytes": 1}
+    async with mesh.machine("den", tmp_path / "den", **options) as den:
+        await den.call("disk.mirror", to="attic")
+        await until(complete(den, attic), "the copy")
+        stranger = Stranger(mesh, "odd")
+        stranger.say(attic, want={"of": "den"})
+        (asked,) = await until(lambda: stranger.heard("offer"), "an offer")
+        for _ in range(4):
+            await den.write(30, 400)
+            await until(complete(den, attic), "the copy, in a newer segment")
+        stranger.say(attic, place={})
+
+        def given() -> bool:
+            pieces = stranger.heard("piece")
+            return bool(pieces) and not pieces[-1].piece.more and pieces[-1].piece.kind != 1
+
+        await until(given, "all of it")
+        assert stranger.heard("piece")[-1].piece.commit == asked.offer.head.commit
 
 
 async def test_a_piece_before_the_start_ends_the_stream(mesh: Mesh, attic: Machine) -> None:
