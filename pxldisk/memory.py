@@ -297,8 +297,9 @@ class Memory:
         self.next_seq = max(self.next_seq, plan.next_seq)
         if plan.foreign:
             self.keys.clear()
+        # As when the log is read: in memory no key may count that is forgotten when the disk is opened again.
         self.keys = keys_after(self.keys, plan.images)
-        self.remember(self.keys_in_rows())
+        self.remember(())
         described = [self.describe(image.bank, image.row) for image in plan.images]
         return [RowChange(d.bank, d.row, d.state, d.kind, d.seq) for d in described]
 

@@ -244,6 +244,10 @@ class DiskAgainstDictionary(RuleBasedStateMachine):
         }
         self.model.live = dict(sorted((keep | back).items(), key=lambda entry: entry[0].seq))
         self.past[self.disk.stats().commits] = dict(self.model.live)
+        known = {key: self.disk.ref_of(key) for key in self.model.keys}
+        for key, ref in self.model.keys.items():
+            assert known[key] == ref or (ref.bank == number and ref not in self.model.live), "only what went"
+        self.model.keys = dict(self.disk._memory.keys)
 
     @rule()
     def reopen(self) -> None:
