@@ -125,6 +125,8 @@ def read_disk(folder: Path) -> dict[str, Any]:
         for bank, row, content in rows_in_commit(body):
             rows[bank][row] = content.ljust(len(rows[bank][row]), b"\x00")
             record = record_in(rows[bank][row]) if row > 1 else None
+            seq = record["seq"] if record else 0
+            keys = {key: ref for key, ref in keys.items() if ref[:2] != [bank, row] or ref[2] <= seq}
             next_seq = max(next_seq, record["seq"] + 1) if record else next_seq
             if record and record["key"] and record["part"] == 0 and record["state"] == "live":
                 keys.setdefault(record["key"], [bank, row, record["seq"]])
