@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 FUZZER = HERE / "fuzz_open.py"
-CASES = 120
+CASES = 80
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="reads /proc to limit its memory"
 )
