@@ -14,7 +14,18 @@ from pathlib import Path
 from hyperpi.cli.words import Json
 from hyperpi.clock import rfc3339
 from hyperpi.errors import Conflict, HyperPiError, NotFound
-from pxldisk import FIRST_BANK, Disk, Locked, PxlDiskError, history, reader, rendering, repair, verify
+from pxldisk import (
+    FIRST_BANK,
+    Disk,
+    Locked,
+    PxlDiskError,
+    StaleRef,
+    history,
+    reader,
+    rendering,
+    repair,
+    verify,
+)
 from pxldisk.film import write as write_film
 from pxldisk.memory import Memory
 from pxldisk.verbs import progress
@@ -75,7 +86,12 @@ def record(folder: Path, bank: int | None, row: int) -> tuple[Json, bytes]:
     number = bank if bank is not None else next(iter(memory.pictures))
     if number not in memory.pictures or not 0 <= row < memory.grid.height:
         raise NotFound(f"there is no row {row} in {number}.png", hint="`hyperpi disk info` tells the size")
-    found = memory.record_at(number, row)
+    try:
+        found = memory.record_at(number, row)
+    except StaleRef:
+        raise NotFound(
+            f"row {row} of {number}.png holds no record", hint="`hyperpi disk rows` lists those in use"
+        ) from None
     shown = asdict(found) | {
         "at": rfc3339(found.at),
         "payload": found.payload.decode("utf-8", "replace"),

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,26 +11,11 @@ from mirror_rig import ZONES, Json, Machine, Mesh, Stranger, complete, until
 
 from hyperpi.errors import Conflict, NotFound
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
-from node import mirror_restoring, mirror_streams, mirroring
+from node import mirror_restoring, mirror_streams
 from node.disk_policy import DiskPolicy
 from pxldisk import Copy, Zone, reader, verify
 
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirroring, "FIRST_RETRY_S", 0.02)
-    monkeypatch.setattr(mirroring, "LAST_RETRY_S", 0.05)
-
-
-@pytest.fixture
-def mesh() -> Mesh:
-    return Mesh()
-
-
-@pytest.fixture
-async def attic(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Machine]:
-    async with mesh.machine("attic", tmp_path / "attic") as machine:
-        yield machine
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def rows_of(folder: Path) -> dict[int, bytes]:

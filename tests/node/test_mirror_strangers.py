@@ -3,37 +3,16 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mirror_rig import Machine, Mesh, Stranger, complete, until
 
-from node import mirror_copies, mirror_restoring, mirror_streams, mirroring
+from node import mirror_copies, mirror_restoring, mirror_streams
 
-
-@pytest.fixture
-def mesh() -> Mesh:
-    return Mesh()
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirroring, "FIRST_RETRY_S", 0.02)
-    monkeypatch.setattr(mirroring, "LAST_RETRY_S", 0.05)
-
-
-@pytest.fixture
-async def den(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Machine]:
-    async with mesh.machine("den", tmp_path / "den") as machine:
-        yield machine
-
-
-@pytest.fixture
-async def attic(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Machine]:
-    async with mesh.machine("attic", tmp_path / "attic") as machine:
-        yield machine
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def broken(*_: Any, **__: Any) -> Any:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,35 +14,13 @@ from mirror_rig import Json, Machine, Mesh, Stranger, complete, reads_state, unt
 
 from hyperpi.errors import BadRequest, Conflict, NodeUnreachable, NotFound
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
-from node import mirror_copies, mirror_streams, mirroring
+from node import mirror_copies, mirror_streams
 from node.mirror_flow import WINDOW_BYTES
 from node.mirror_policy import MirrorPolicy
 from pxldisk import Disk, reader, verify
 from pxldisk.history import past_state
 
-
-@pytest.fixture
-def mesh() -> Mesh:
-    return Mesh()
-
-
-@pytest.fixture(autouse=True)
-def _no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is paused is tried again soon: a test has no minute."""
-    monkeypatch.setattr(mirroring, "FIRST_RETRY_S", 0.02)
-    monkeypatch.setattr(mirroring, "LAST_RETRY_S", 0.05)
-
-
-@pytest.fixture
-async def den(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Machine]:
-    async with mesh.machine("den", tmp_path / "den") as machine:
-        yield machine
-
-
-@pytest.fixture
-async def attic(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Machine]:
-    async with mesh.machine("attic", tmp_path / "attic") as machine:
-        yield machine
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def rows_of(folder: Path) -> dict[int, bytes]:
