@@ -26,7 +26,7 @@ from hyperpi.holder import held
 from hyperpi.lasting import lasting
 from hyperpi.mesh_view import MeshView
 from hyperpi.roles import ADMIN, Caller
-from hyperpi.wire.hyperpi.v1 import console_pb2_grpc, mesh_pb2, mesh_pb2_grpc
+from hyperpi.wire.hyperpi.v1 import console_pb2_grpc, mesh_pb2_grpc
 from hypivisor.ca import NODE_LIFE
 from hypivisor.console_service import ConsoleService
 from hypivisor.enroll_service import EnrolmentService, Reachable, enrol_server
@@ -34,6 +34,7 @@ from hypivisor.joins import Pending, PendingJoins
 from hypivisor.link_service import LinkService
 from hypivisor.methods import Methods
 from hypivisor.neighbours import announcement, unjoined
+from hypivisor.notices import Notices
 from hypivisor.owners_console import OwnersConsole
 from hypivisor.registry import LIMITS, Registry
 from hypivisor.trust import Gate, open_gate
@@ -143,24 +144,100 @@ async def running(config: HypivisorConfig) -> AsyncIterator[Hypivisor]:
 
 async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack: AsyncExitStack) -> Hypivisor:
     """Start the three gRPC servers: nodes (mTLS), enrolment (TLS), front ends (a private Unix socket)."""
+    notices = Notices()
+    neighbourhood = discovery.Neighbourhood(NODE_TYPE, lambda: notices.tell("all", "nearby.changed"))
+    gate.trust.changed = lambda: notices.tell("admins", "trust.changed")
+    gate.trust.ended = lambda credential: notices.tell(f"credential:{credential}", "ended")
     home = _home_node(config)
-    consoles: list[ConsoleService] = []
-
-    def notice(said: mesh_pb2.Notice) -> None:
-        for console in consoles:
-            console.notice(said)
-
     links = LinkService(
-        registry, gate.trust, mesh_id=gate.mesh.id, mesh_name=gate.mesh.name, home=home, notice=notice
+        registry, gate.trust, mesh_id=gate.mesh.id, mesh_name=gate.mesh.name, home=home, notice=notices.put
     )
     identity = gate.ca.server_identity(time.time())
-    link_server = grpc.aio.server(
+    link_server, grpc_port = _link_server(config, gate, links, identity)
+    door = _open_door(config, gate, registry, identity, grpc_port)
+
+    def nearby() -> Json:
+        return {
+            "candidates": unjoined(neighbourhood.heard, [machine.machine for machine in door.joins.ls()]),
+            "more": neighbourhood.heard.more,
+            "listening": config.mdns,
+        }
+
+    links.methods = Methods(
+        links,
+        gate.trust,
+        home,
+        join_address=door.join_address,
+        nearby=nearby,
+        joins=door.joins,
+        people=TrustMethods(gate, registry, door.join_address),
+    )
+    console = ConsoleService(links, links.methods, gate.trust, notices)
+    console_pb2_grpc.add_ConsoleServicer_to_server(OwnersConsole(console, links, gate.mesh.id), link_server)
+    console_server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    console_pb2_grpc.add_ConsoleServicer_to_server(console, console_server)
+    sockets = config.home.socket_folder()
+    console_path = sockets / "console.sock"
+    console_path.unlink(missing_ok=True)
+    console_server.add_insecure_port(f"unix:{console_path}")
+
+    servers = (link_server, door.server, console_server)
+    for server in servers:
+        await server.start()
+    console_path.chmod(0o600)
+    stack.push_async_callback(_stop, links, *servers)
+    return Hypivisor(
+        config=config,
+        gate=gate,
+        registry=registry,
+        links=links,
+        fingerprint=door.fingerprint,
+        grpc_port=grpc_port,
+        enrol_port=door.port,
+        addresses=door.reachable().addresses,
+        console=console_path,
+        control=sockets / "hypivisor.sock",
+        client=ConsoleClient(local_channel(f"unix:{console_path}")),
+        neighbourhood=neighbourhood,
+    )
+
+
+def _link_server(
+    config: HypivisorConfig, gate: Gate, links: LinkService, identity: tls.Identity
+) -> tuple[grpc.aio.Server, int]:
+    """The server for nodes, not yet started, and its port. Raises Conflict."""
+    server = grpc.aio.server(
         options=SERVER_OPTIONS, interceptors=[tls.NodesOnly(gate.mesh.id, gate.trust.is_revoked)]
     )
-    mesh_pb2_grpc.add_MeshServicer_to_server(links, link_server)
+    mesh_pb2_grpc.add_MeshServicer_to_server(links, server)
+    credentials = tls.server_credentials(identity, client_certificates=True)
     with _port_conflict(config.grpc_port, "--grpc-port"):
-        credentials = tls.server_credentials(identity, client_certificates=True)
-        grpc_port = link_server.add_secure_port(f"{config.node_host}:{config.grpc_port}", credentials)
+        return server, server.add_secure_port(f"{config.node_host}:{config.grpc_port}", credentials)
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Where machines come in: the enrol port, and those that wait before it."""
+
+    server: grpc.aio.Server
+    port: int
+    joins: PendingJoins
+    fingerprint: str  # of the mesh CA, base32
+    reachable: Callable[[], Reachable]
+
+    def join_address(self) -> Json:
+        """What a machine is told to find us by."""
+        return {
+            "addresses": [f"{address}:{self.port}" for address in self.reachable().addresses],
+            "enrol_port": self.port,
+            "fingerprint": self.fingerprint,
+        }
+
+
+def _open_door(
+    config: HypivisorConfig, gate: Gate, registry: Registry, identity: tls.Identity, grpc_port: int
+) -> _Door:
+    """The server for enrolment, not yet started. Raises Conflict."""
 
     def reachable() -> Reachable:
         return Reachable(grpc_port, tuple(discovery.own_addresses()))  # which may change while we run
@@ -180,74 +257,9 @@ async def _serve(config: HypivisorConfig, gate: Gate, registry: Registry, stack:
         certified=lambda row: certify_into(registry, row),
     )
     with _port_conflict(config.enrol_port, "--enrol-port"):
-        enrolling, ports = enrol_server(enrolment, identity, [f"{config.node_host}:{config.enrol_port}"])
+        server, ports = enrol_server(enrolment, identity, [f"{config.node_host}:{config.enrol_port}"])
     fingerprint = tls.base32(tls.fingerprint(gate.ca.certificate_pem))
-
-    def join_address() -> Json:
-        return {
-            "addresses": [f"{address}:{ports[0]}" for address in reachable().addresses],
-            "enrol_port": ports[0],
-            "fingerprint": fingerprint,
-        }
-
-    neighbourhood = discovery.Neighbourhood(
-        NODE_TYPE,
-        lambda: notice(mesh_pb2.Notice(topic="all", method="nearby.changed", params_json=b"{}")),
-    )
-
-    def nearby() -> Json:
-        waiting = [machine.machine for machine in joins.ls()]
-        return {
-            "candidates": unjoined(neighbourhood.heard, waiting),
-            "more": neighbourhood.heard.more,
-            "listening": config.mdns,
-        }
-
-    links.methods = Methods(
-        links,
-        gate.trust,
-        home,
-        join_address=join_address,
-        nearby=nearby,
-        joins=joins,
-        people=TrustMethods(gate, registry, join_address),
-    )
-    gate.trust.changed = lambda: notice(
-        mesh_pb2.Notice(topic="admins", method="trust.changed", params_json=b"{}")
-    )
-    console = ConsoleService(links, links.methods, gate.trust)
-    console_pb2_grpc.add_ConsoleServicer_to_server(OwnersConsole(console, links, gate.mesh.id), link_server)
-    consoles.append(console)
-
-    def credential_ended(credential: str) -> None:
-        notice(mesh_pb2.Notice(topic=f"credential:{credential}", method="ended", params_json=b"{}"))
-
-    gate.trust.ended = credential_ended
-    console_server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    console_pb2_grpc.add_ConsoleServicer_to_server(console, console_server)
-    sockets = config.home.socket_folder()
-    console_path = sockets / "console.sock"
-    console_path.unlink(missing_ok=True)
-    console_server.add_insecure_port(f"unix:{console_path}")
-
-    for server in (link_server, enrolling, console_server):
-        await server.start()
-    console_path.chmod(0o600)
-    stack.push_async_callback(_stop, links, link_server, enrolling, console_server)
-    return Hypivisor(
-        config=config,
-        gate=gate,
-        registry=registry,
-        links=links,
-        fingerprint=fingerprint,
-        grpc_port=grpc_port,
-        enrol_port=ports[0],
-        addresses=reachable().addresses,
-        console=console_path,
-        control=sockets / "hypivisor.sock",
-        client=ConsoleClient(local_channel(f"unix:{console_path}")),
-        neighbourhood=neighbourhood,
-    )
+    return _Door(server, ports[0], joins, fingerprint, reachable)
 
 
 def _waiting(waiting: list[Pending]) -> dict[str, contract.Node]:

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any, Protocol
 
 import grpc
 
 from hyperpi import strict_json
 from hyperpi.address import AgentId
-from hyperpi.errors import HyperPiError
+from hyperpi.errors import HyperPiError, Overloaded
 from hyperpi.event import Reset
 from hyperpi.frames import FrameQueue
 from hyperpi.mesh_view import Change
@@ -20,10 +20,10 @@ from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc, mesh_pb2
 from hypivisor.bank_demand import Bank
 from hypivisor.link_service import LinkService
+from hypivisor.notices import Notices
 
 log = logging.getLogger(__name__)
 
-MAX_NOTICES = 10_000  # of one front end that does not read; it is ended, and comes back to a whole roster
 MAX_FEED_BYTES = 16 << 20
 BEAT_S = 10.0
 
@@ -72,18 +72,11 @@ class FeedWatcher:
 class ConsoleService(console_pb2_grpc.ConsoleServicer):
     """Serves front ends; they may come and go."""
 
-    def __init__(self, links: LinkService, methods: Methods, front_ends: FrontEnds) -> None:
+    def __init__(self, links: LinkService, methods: Methods, front_ends: FrontEnds, notices: Notices) -> None:
         self._links = links
         self._methods = methods
         self._front_ends = front_ends
-        self._notices: dict[asyncio.Event, list[mesh_pb2.Notice]] = {}
-
-    def notice(self, notice: mesh_pb2.Notice) -> None:
-        """Pass a notice to every front end; each knows its viewers."""
-        for wake, pending in self._notices.items():
-            if len(pending) <= MAX_NOTICES:
-                pending.append(notice)
-            wake.set()
+        self._notices = notices
 
     async def Watch(
         self, request: console_pb2.WatchRequest, context: Any
@@ -92,29 +85,29 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         view = self._links.registry.view
         limits = strict_json.encode(view.limits)
         wake = asyncio.Event()
-        pending = self._notices[wake] = []
-        view.listen(wake.set)
-        with self._front_ends.front_end(request.url) if request.url else nullcontext():
-            try:
-                whole = Change(view.epoch, 0, view.rev, True, dict(view.nodes), dict(view.agents))
-                rev = view.rev
-                first = convert.change_to_wire(whole, view.mesh, limits, [])
-                first.mesh_tag = self._front_ends.mesh_tag
-                yield first
-                while True:
-                    with suppress(TimeoutError):  # an empty change is the heartbeat
-                        async with asyncio.timeout(BEAT_S):
-                            await wake.wait()
-                    wake.clear()
-                    if len(pending) > MAX_NOTICES:
-                        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many unread notices")
-                    notices, pending[:] = list(pending), []
-                    change = view.since(rev)
-                    rev = change.rev
-                    yield convert.change_to_wire(change, view.mesh, limits, notices)
-            finally:
-                view.unlisten(wake.set)
-                del self._notices[wake]
+        with ExitStack() as stack:
+            inbox = stack.enter_context(self._notices.inbox(wake.set))
+            view.listen(wake.set)
+            stack.callback(view.unlisten, wake.set)
+            if request.url:
+                stack.enter_context(self._front_ends.front_end(request.url))
+            whole = Change(view.epoch, 0, view.rev, True, dict(view.nodes), dict(view.agents))
+            rev = view.rev
+            first = convert.change_to_wire(whole, view.mesh, limits, [])
+            first.mesh_tag = self._front_ends.mesh_tag
+            yield first
+            while True:
+                with suppress(TimeoutError):  # an empty change is the heartbeat
+                    async with asyncio.timeout(BEAT_S):
+                        await wake.wait()
+                wake.clear()
+                try:
+                    notices = inbox.take()
+                except Overloaded as exc:
+                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(exc))
+                change = view.since(rev)
+                rev = change.rev
+                yield convert.change_to_wire(change, view.mesh, limits, notices)
 
     async def Attach(
         self, request: console_pb2.AttachRequest, context: Any

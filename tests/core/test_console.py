@@ -24,6 +24,7 @@ from hyperpi.wire.hyperpi.v1 import console_pb2_grpc, mesh_pb2
 from hypivisor.console_service import ConsoleService
 from hypivisor.link_service import LinkService
 from hypivisor.node_link import NodeLink
+from hypivisor.notices import Notices
 from hypivisor.registry import Registry
 
 PATIENCE_S = 10.0
@@ -172,6 +173,7 @@ class Mesh:
 
     async def start(self) -> None:
         self.epoch += 1
+        self.notices = Notices()
         registry = Registry(MeshView("home", f"r-{self.epoch}"))
         self.service = LinkService(
             registry,
@@ -181,7 +183,7 @@ class Mesh:
             home=lambda: DEN,
             notice=lambda _: None,
         )
-        self.console = ConsoleService(self.service, SmallMethods(self.service), NoPages())
+        self.console = ConsoleService(self.service, SmallMethods(self.service), NoPages(), self.notices)
         self._server = grpc.aio.server()
         console_pb2_grpc.add_ConsoleServicer_to_server(self.console, self._server)
         self._server.add_insecure_port(f"unix:{self.path}")
@@ -283,7 +285,7 @@ async def test_a_restarted_hypivisor_is_found_again_with_its_own_roster(mesh, cl
 async def test_notices_pass_through(mesh, client):
     heard: asyncio.Queue[tuple[str, str, bytes]] = asyncio.Queue()
     client.on_notice.append(lambda *said: heard.put_nowait(said))
-    mesh.console.notice(mesh_pb2.Notice(topic="user:ann", method="scroll.changed", params_json=b'{"a":1}'))
+    mesh.notices.put(mesh_pb2.Notice(topic="user:ann", method="scroll.changed", params_json=b'{"a":1}'))
     async with asyncio.timeout(PATIENCE_S):
         assert await heard.get() == ("user:ann", "scroll.changed", b'{"a":1}')
 
