@@ -12,12 +12,12 @@ RETRY_S = (0.1, 2.0)  # first and longest wait before a stream is opened again
 
 def error_of(exc: grpc.aio.AioRpcError) -> HyperPiError:
     """The status of a stream as an error of ours."""
-    details = exc.details() or str(exc.code())
+    details, _, hint = (exc.details() or str(exc.code())).partition("\n")  # as tls.refusal_text writes it
     if exc.code() == grpc.StatusCode.NOT_FOUND:
         return NotFound(details)
     if exc.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
         return NodeUnreachable(details)
-    return HyperPiError(details)
+    return HyperPiError(details, hint=hint or None)
 
 
 def backoff() -> Iterator[float]:

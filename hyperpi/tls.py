@@ -50,6 +50,12 @@ class BadCertificate(Unauthenticated):
 class NodeRevoked(NotForThisRole):
     """This node may not take part any more. Not retryable."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "this machine was revoked: the mesh does not trust it any more",
+            hint="to let it in again, as another node, run `hyperpi node join` there with a new token",
+        )
+
 
 class BadJoinToken(BadRequest):
     """The text is not a join token. Not retryable."""
@@ -376,17 +382,34 @@ class Tls13Only(grpc.aio.ServerInterceptor):
 
 
 class NodesOnly(Tls13Only):
-    """Admits nodes of one mesh that are not revoked, over TLS 1.3. `is_revoked` must not block."""
+    """Admits nodes of one mesh that are not revoked, over TLS 1.3.
 
-    def __init__(self, mesh_id: str, is_revoked: Callable[[str], bool]) -> None:
+    `is_revoked` and `turned_away`, which is told of those that are, must not block.
+    """
+
+    def __init__(
+        self,
+        mesh_id: str,
+        is_revoked: Callable[[str], bool],
+        turned_away: Callable[[str, NodeRevoked], None] = lambda node, exc: None,
+    ) -> None:
         self._mesh_id = mesh_id
         self._is_revoked = is_revoked
+        self._turned_away = turned_away
 
     def admit(self, auth_context: Mapping[str, Iterable[bytes]]) -> None:
         """Raise Unauthenticated or NodeRevoked unless this peer is a node that we trust."""
         super().admit(auth_context)
-        if self._is_revoked(peer_node_id(auth_context, self._mesh_id)):
-            raise NodeRevoked("this node is not trusted any more", hint="join the mesh again")
+        node = peer_node_id(auth_context, self._mesh_id)
+        if self._is_revoked(node):
+            exc = NodeRevoked()
+            self._turned_away(node, exc)
+            raise exc
+
+
+def refusal_text(exc: HyperPiError) -> str:
+    """The details of the status that ends a node's call: what is wrong, a newline, what to do about it."""
+    return f"{exc}\n{exc.hint or ''}".strip()
 
 
 def _guarded(
@@ -401,7 +424,7 @@ def _guarded(
                 with suppress(TimeoutError):
                     async with asyncio.timeout(FIRST_MESSAGE_S):
                         await context.read()
-            await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
+            await context.abort(grpc.StatusCode[status_of(exc).grpc], refusal_text(exc))
 
     async def coroutine(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         await check(context)

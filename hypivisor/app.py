@@ -207,7 +207,8 @@ def _link_server(
 ) -> tuple[grpc.aio.Server, int]:
     """The server for nodes, not yet started, and its port. Raises Conflict."""
     server = grpc.aio.server(
-        options=SERVER_OPTIONS, interceptors=[tls.NodesOnly(gate.mesh.id, gate.trust.is_revoked)]
+        options=SERVER_OPTIONS,
+        interceptors=[tls.NodesOnly(gate.mesh.id, gate.trust.is_revoked, gate.trust.turned_away)],
     )
     mesh_pb2_grpc.add_MeshServicer_to_server(links, server)
     credentials = tls.server_credentials(identity, client_certificates=True)

@@ -34,6 +34,7 @@ from hypivisor.joins import (
     JoinSuperseded,
     PendingJoins,
 )
+from hypivisor.refusals import RefusalTrail
 from hypivisor.rows import Certified, Mesh, NodeRow
 from hypivisor.store import KeyRevoked, Store
 from hypivisor.tokens import TokenExpired, TokenOtherName, TokenUnknown, TokenUsed, check_join
@@ -84,10 +85,13 @@ class Reachable:
 class Enroller:
     """Lets machines in. Blocks on the store; for its thread."""
 
-    def __init__(self, store: Store, ca: MeshCa, audit: Audit, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, ca: MeshCa, audit: Audit, refusals: RefusalTrail, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._ca = ca
         self._audit = audit
+        self._refusals = refusals
         self._clock = clock
         self._guesses = AttemptLimiter("enrol", store, clock)
         self._spent = AttemptLimiter(
@@ -102,7 +106,7 @@ class Enroller:
         self, token_id: str, secret: str, csr_der: bytes, wished_name: str, host_name: str, address: str
     ) -> Granted:
         """Use a join token for the key of a request. Raises a class of REFUSALS, AuditUnwritable."""
-        self._check(address)
+        self._check("node.join", address)
         wished = clean_name(wished_name, "") if wished_name else ""
         try:
             public_key = tls.read_csr(csr_der)
@@ -118,7 +122,7 @@ class Enroller:
                 address=address,
             )
         except tuple(REFUSALS) as exc:
-            self._refused("node.join", address, exc, {"token": token_id[:16]})
+            self._failed("node.join", address, exc, {"token": token_id[:16]})
             raise
         return Granted(node, certificate, tls.expires_at(certificate))
 
@@ -128,14 +132,14 @@ class Enroller:
         A request is proof of the key and nothing more: whoever replays one gets a certificate that only the
         holder of the key can use. Raises a class of REFUSALS, AuditUnwritable.
         """
-        self._check(address)
+        self._check("node.renew", address)
         try:
             public_key = tls.read_csr(csr_der)
             node, certificate = self._store.renew_node(
                 node_id, public_key, self._certify(public_key, "node.renew", address, {})
             )
         except tuple(REFUSALS) as exc:
-            self._refused("node.renew", address, exc, {"node": node_id[:64]})
+            self._failed("node.renew", address, exc, {"node": node_id[:64]})
             raise
         return Granted(node, certificate, tls.expires_at(certificate))
 
@@ -175,14 +179,22 @@ class Enroller:
 
         return certify
 
-    def _check(self, address: str) -> None:
-        self._guesses.check(address)
-        self._spent.check(address)
+    def refused(self, what: str, address: str, exc: HyperPiError, details: dict[str, object]) -> None:
+        """Write down that a machine was turned away."""
+        self._refusals.note("?", address, what, exc, details)
 
-    def _refused(self, what: str, address: str, exc: HyperPiError, details: dict[str, object]) -> None:
+    def _check(self, what: str, address: str) -> None:
+        try:
+            self._guesses.check(address)
+            self._spent.check(address)
+        except TooManyAttempts as exc:
+            self.refused(what, address, exc, {})
+            raise
+
+    def _failed(self, what: str, address: str, exc: HyperPiError, details: dict[str, object]) -> None:
         limiter = self._guesses if isinstance(exc, TokenUnknown | BadRequest | NotFound) else self._spent
         limiter.failed(address)
-        self._audit.append("?", address, what, "refused", {"why": type(exc).__name__, **details})
+        self.refused(what, address, exc, details)
 
 
 class EnrolmentService(rpc.EnrolmentServicer):
@@ -264,7 +276,7 @@ class EnrolmentService(rpc.EnrolmentServicer):
     ) -> None:
         """Join by six digits: see the proto for the order of the steps."""
         address = peer_host(context.peer())
-        async with _refusing(context, "join by code", address):
+        async with _refusing(context, "join by code", address), self._noting(address):
             # Read first: a call refused before its first message ends as INTERNAL in grpc's asyncio client.
             hello = (await _step(context, "hello")).hello
             await self._disk.call(self._enroller.count_request, address)
@@ -289,6 +301,15 @@ class EnrolmentService(rpc.EnrolmentServicer):
             log.info("node joined node=%s name=%s address=%s", granted.node.id, granted.node.name, address)
             self._certified(granted.node)
             await context.write(pb.JoinAnswer(granted=self._granted(granted)))
+
+    @asynccontextmanager
+    async def _noting(self, address: str) -> AsyncIterator[None]:
+        """Write down why a request without a token came to nothing."""
+        try:
+            yield
+        except tuple(REFUSALS) as exc:
+            await self._disk.call(self._enroller.refused, "node.join", address, exc, {})
+            raise
 
     async def _decided(
         self, join: Join, woken: asyncio.Event, context: grpc.aio.ServicerContext[pb.JoinStep, pb.JoinAnswer]
@@ -375,7 +396,7 @@ async def _refusing(
         yield
     except HyperPiError as exc:
         kind = next((REFUSALS[cls] for cls in type(exc).__mro__ if cls in REFUSALS), pb.REFUSAL_UNSPECIFIED)
-        log.warning("%s refused address=%s reason=%s", what, address, type(exc).__name__)
+        log.debug("%s refused address=%s reason=%s", what, address, type(exc).__name__)  # told by the trail
         await context.abort(
             grpc.StatusCode[status_of(exc).grpc], str(exc), ((tls.REFUSAL_KEY, pb.Refusal.Name(kind)),)
         )

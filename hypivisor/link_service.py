@@ -20,6 +20,7 @@ from hyperpi.address import AgentId, NodeId
 from hyperpi.errors import BadMessage, Conflict, HyperPiError, NodeUnreachable, NotFound, Overloaded
 from hyperpi.event import Cursor, Reset
 from hyperpi.roles import AGENT, OPERATOR, Caller
+from hyperpi.status import status_of
 from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
 from hypivisor import relay
@@ -180,8 +181,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         except (StopAsyncIteration, TimeoutError, msgspec.DecodeError):
             return
         except HyperPiError as exc:
-            code = grpc.StatusCode.FAILED_PRECONDITION
-            await context.abort(code, strict_json.encode({"message": str(exc), "hint": exc.hint}).decode())
+            await context.abort(grpc.StatusCode[status_of(exc).grpc], tls.refusal_text(exc))
             return
         reader = asyncio.ensure_future(self._read(link, frames, batches))
         writer = asyncio.ensure_future(self._write(link, reader, context))
@@ -392,9 +392,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         """A call of a machine's owner, who is an operator of the mesh and no more, or of an agent there."""
         record = self.registry.nodes.get(node)
         if record is None:
-            return mesh_pb2.Reply(
-                error=convert.error_to_wire(tls.NodeRevoked("this node is not trusted any more"))
-            )
+            return mesh_pb2.Reply(error=convert.error_to_wire(tls.NodeRevoked()))
         node_name = record.name
         name = call.caller.name.removesuffix(f"@{node_name}") or "owner"
         role, source = (AGENT, "agent") if call.caller.role == AGENT else (OPERATOR, "cli")

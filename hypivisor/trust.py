@@ -9,7 +9,7 @@ import getpass
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,14 +25,17 @@ from hypivisor.attempts import AttemptLimiter
 from hypivisor.audit import Audit, AuditUnwritable
 from hypivisor.ca import NODE_LIFE, MeshCa
 from hypivisor.enroll_service import Enroller
+from hypivisor.refusals import RefusalTrail
 from hypivisor.registry import Registry
 from hypivisor.rows import Mesh
 from hypivisor.sessions import LoginCode, NewSession, Sessions
 from hypivisor.store import Store
-from hypivisor.tokens import NODE, PRE_SHARED, Tokens
+from hypivisor.tokens import NODE, PRE_SHARED, Credential, Tokens
 
 log = logging.getLogger(__name__)
 
+MOST_TURNED_AWAY = 256  # nodes that wait to be written down; they call again
+SWEEP_S = 10.0  # how exact the end of a window of refusals is
 TELL_S = 0.5  # what changes together is told once
 SAVE_S = 2.0  # a roster is remembered this long after its last change, at most
 
@@ -53,6 +56,7 @@ class Trust:
         tokens: Tokens,
         sessions: Sessions,
         audit: Audit,
+        refusals: RefusalTrail,
         thread: DiskThread,
         mesh_tag: str,
     ) -> None:
@@ -62,7 +66,10 @@ class Trust:
         self._tokens = tokens
         self._sessions = sessions
         self._audit = audit
+        self._refusals = refusals
         self._thread = thread
+        self._turned_away: dict[str, HyperPiError] = {}  # nodes whose call was refused, not yet written down
+        self._note_soon = asyncio.Event()
         self._unsaved: set[NodeId] = set()
         self._save_soon = asyncio.Event()
         self.ended: Callable[[str], None] = lambda session: None
@@ -79,14 +86,23 @@ class Trust:
         """See link_service.NodeMemory."""
         newest = await self._thread.call(self._store.node_seen, node, boot, time.time())
         if newest > boot:
-            await self.record_node(node, "node.link", "refused", {"boot": boot, "newest": newest})
-            raise Conflict(
+            stale = Conflict(
                 f"a later start of this node is known (boot {newest}, this one is {boot})",
-                hint="another machine runs a copy of this node's state",
+                hint="another machine runs a copy of this node's state: on the copy, `hyperpi node stop`, "
+                "remove HYPERPI_HOME/node/identity, `hyperpi node join`",
             )
+            details = {"boot": boot, "newest": newest}
+            await self._thread.call(self._refusals.note, node, f"link {node}", "node.link", stale, details)
+            raise stale
         row = await self._thread.call(self._store.node, node)
         assert row is not None
         return row.name
+
+    def turned_away(self, node: str, exc: HyperPiError) -> None:
+        """A node that is not trusted called. Does not block: it is written down a moment later."""
+        if len(self._turned_away) < MOST_TURNED_AWAY:
+            self._turned_away[node] = exc
+            self._note_soon.set()
 
     async def node_left(self, node: NodeId) -> None:
         """See link_service.NodeMemory."""
@@ -125,6 +141,7 @@ class Trust:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._remember(registry), name="remember-rosters")
                 tasks.create_task(self._tell(), name="tell-of-trust")
+                tasks.create_task(self._note_refusals(), name="note-refusals")
         finally:
             self._audit.appended = lambda: None
 
@@ -135,6 +152,22 @@ class Trust:
             await asyncio.sleep(TELL_S)
             self._changed_soon.clear()
             self.changed()
+
+    async def _note_refusals(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S):
+                    await self._note_soon.wait()
+            self._note_soon.clear()
+            while self._turned_away:
+                node, exc = self._turned_away.popitem()
+                await self._thread.call(self._note_turned_away, node, exc)
+            await self._thread.call(self._refusals.sweep)
+
+    def _note_turned_away(self, node: str, exc: HyperPiError) -> None:
+        row = self._store.node(node)
+        details = {"name": row.name} if row is not None else {}
+        self._refusals.note(node, f"link {node}", "node.link", exc, details)
 
     async def _remember(self, registry: Registry) -> None:
         try:
@@ -222,9 +255,7 @@ class Trust:
                 row = await self._thread.call(self._sessions.check, params["cookie"], params.get("origin"))
                 return {"name": row.name, "role": row.role, "credential": row.id}
             case "auth.bearer":
-                found = await self._thread.call(
-                    self._tokens.authenticate, params["token"], params.get("address")
-                )
+                found = await self._bearer(params["token"], params.get("address"))
                 return {"name": found.name, "role": found.role, "credential": found.token_id or PRE_SHARED}
             case "auth.keep":
                 holds = self._sessions.keep if params["session"] else self._tokens.keep
@@ -239,6 +270,13 @@ class Trust:
             case _:
                 raise BadRequest(f"there is no method {method}")
 
+    async def _bearer(self, token: str, address: str | None) -> Credential:
+        try:
+            return await self._thread.call(self._tokens.authenticate, token, address)
+        except HyperPiError as exc:
+            await self._thread.call(self._refusals.note, "?", address or "control socket", "token.use", exc)
+            raise
+
     async def _login(self, params: Json) -> Json:
         address, origin = params["address"], params["origin"]
         by_code = "code" in params
@@ -248,8 +286,7 @@ class Trust:
                 login, params["code" if by_code else "token"], address=address, origin=origin
             )
         except HyperPiError as exc:
-            nobody = Caller("somebody", "none", f"pide {address}")
-            await self.record(nobody, "login", "refused", {"reason": str(exc)})
+            await self._thread.call(self._refusals.note, "?", address, "login", exc)
             raise
         row = session.session
         person = Caller(row.name, row.role, f"pide {address}")
@@ -286,6 +323,8 @@ def open_gate(
         stack.callback(store.close)
         audit = Audit.open(folder / "audit.db", time.time)
         stack.callback(audit.close)
+        refusals = RefusalTrail(audit, time.time, time.monotonic)
+        stack.callback(refusals.close)
         thread = DiskThread("store")
         stack.callback(thread.close)  # first of all: what it was asked to do is finished before files close
         wished = mesh_name or f"{getpass.getuser()}-mesh"
@@ -298,6 +337,6 @@ def open_gate(
         fingerprint = tls.fingerprint(ca.certificate_pem)
         tokens = Tokens(store, fingerprint, time.time, limiter, pre_shared=pre_shared_token)
         sessions = Sessions(store, tokens, time.time, limiter)
-        trust = Trust(store, tokens, sessions, audit, thread, tls.base32(fingerprint)[:8].lower())
-        enroller = Enroller(store, ca, audit, time.time)
+        trust = Trust(store, tokens, sessions, audit, refusals, thread, tls.base32(fingerprint)[:8].lower())
+        enroller = Enroller(store, ca, audit, refusals, time.time)
         yield Gate(ca, mesh, enroller, trust, thread, store, tokens, sessions, audit)

@@ -46,6 +46,7 @@ from node.policy import Policy, default_file, load_policy
 from node.prompt_store import PromptStore
 from node.prompts import Prompts
 from node.receipts import ReceiptStore
+from node.refusals import KeyRevoked, NodeUnknown
 from node.roster_store import RosterStore
 from node.scroll_desk import ScrollDesk
 from node.spawning import Spawning
@@ -56,6 +57,7 @@ log = logging.getLogger(__name__)
 UNJOINED = "local"  # the node's id in its own roster, before a mesh has given it one
 RENEW_CHECK_S = 60.0  # at most, by the wall clock: a machine that slept past its expiry is back within this
 RENEW_AGAIN_S, RENEWED_S = 5.0, 1.0  # after a failure, and after a success
+RENEW_REFUSED_S = 600.0  # unless the membership changes: more would count as guessing, and lock us out
 GOODBYE_S = 1.0
 OUTPUT_LINE_CHARS = 200
 
@@ -100,6 +102,8 @@ class Node:
         self._announced_now: set[str] = set()  # addresses of our hypivisor as mDNS tells them
         self._welcomed_by: tuple[str, ...] = ()  # where it let us in last
         self._attempts = 0
+        self._renew_now = asyncio.Event()
+        self._renewal_failed = ""  # why the last try failed
         known = self.membership
         name = known.node_name if known else clean_name(config.name or socket.gethostname(), "node")
         self.agents = Agents(
@@ -267,7 +271,8 @@ class Node:
                 "ws": f"ws://127.0.0.1:{self.local.port}/ws",
                 "started": rfc3339(self.since),
                 "linked": self.link.up,
-                "refused": self.link.refused,
+                "refused": self.link.refused.reason if self.link.refused else None,
+                "refused_hint": self.link.refused.hint if self.link.refused else None,
             },
         )
 
@@ -373,11 +378,13 @@ class Node:
             log.warning("the identity is not usable, the former one holds reason=%s", exc)
             return
         self._welcomed_by = ()
+        self.link.refused = None  # that was said of the former membership
         if self.membership is None:
             self.link.say_goodbye("leave")
         self._announce()
         self._neighbours_changed()
         self.link.retry_now()
+        self._renew_now.set()
 
     async def _renew(self) -> None:
         """A new certificate at two thirds of the old one's life, for the same key."""
@@ -389,18 +396,26 @@ class Node:
                     wait_s = min(due_s, RENEW_CHECK_S)
                 else:
                     # Not at once: a hypivisor whose clock is far behind gives what is due again.
-                    wait_s = RENEWED_S if await self._renewed(member) else RENEW_AGAIN_S
-            await asyncio.sleep(wait_s)
+                    wait_s = await self._renewed(member)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._renew_now.wait()
+            self._renew_now.clear()
 
-    async def _renewed(self, member: identity.Membership) -> bool:
+    async def _renewed(self, member: identity.Membership) -> float:
+        """Try to renew; how long to wait before the next look."""
         try:
             self.membership = await enroll.renew(self.folder / "identity", member)
         except (HyperPiError, OSError) as exc:
-            log.warning("the certificate was not renewed reason=%s", exc)
-            return False
+            said = f"{exc}; what to do: {getattr(exc, 'hint', None) or 'it is tried again'}"
+            if said != self._renewal_failed:  # once for each reason, not once for each try
+                self._renewal_failed = said
+                log.warning("the certificate was not renewed reason=%s", said)
+            return RENEW_REFUSED_S if isinstance(exc, KeyRevoked | NodeUnknown) else RENEW_AGAIN_S
+        self._renewal_failed = ""
         log.info("certificate renewed node=%s", member.node_id)
         self.link.retry_now()  # with the old one it may be waiting to be let in
-        return True
+        return RENEWED_S
 
 
 def _end_detail(ended: Ended) -> str:

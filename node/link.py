@@ -37,8 +37,19 @@ log = logging.getLogger(__name__)
 PROTOCOL = 1
 FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 2.0  # a restarted hypivisor is whole again within 5 s
+REFUSED_RETRY_S = 60.0  # nothing but a person changes a refusal, and a join that replaces it wakes us
 STATUS_S = 10.0
 MISSED_BEATS = 3
+
+REFUSALS = frozenset(
+    {
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.INVALID_ARGUMENT,
+    }
+)
 
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),  # a whole roster is one answer
@@ -94,6 +105,14 @@ class Target:
     patience_s: float  # for its welcome
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the hypivisor does not want this node, and what somebody can do about it."""
+
+    reason: str
+    hint: str
+
+
 @dataclass(slots=True)
 class Watch:
     """A watched agent: events after `seq` of `ring` are still to be sent."""
@@ -124,7 +143,7 @@ class Link(Observer):
         self.agents = agents
         self.down = asyncio.Event()  # set while no hypivisor has welcomed us
         self.down.set()
-        self.refused: str | None = None
+        self.refused: Refused | None = None
         self._scrolls = scrolls
         self._mirrors = mirrors
         self._targets = targets
@@ -185,6 +204,8 @@ class Link(Observer):
                 caller=convert.caller_to_wire(caller),
             )
             if not self.send(call=call):
+                if self.refused is not None:
+                    raise NodeUnreachable(self.refused.reason, hint=self.refused.hint)
                 raise NodeUnreachable("the hypivisor cannot be reached now")
             async with asyncio.timeout(timeout_s):
                 return await answer
@@ -240,14 +261,16 @@ class Link(Observer):
             # A link that held for a while was a good one: begin again with short waits.
             attempt = 0 if time.monotonic() - started > 10 * FIRST_RETRY_S else attempt + 1
             ceiling = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(attempt, 10))
+            if self.refused is not None:
+                ceiling = REFUSED_RETRY_S
             self._retry_now.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(random.uniform(ceiling / 2, ceiling)):  # noqa: S311  jitter
                     await self._retry_now.wait()
 
     async def _session(self, target: Target) -> bool:
-        """One stream from dial to end; whether it was welcomed."""
-        welcomed = False
+        """One stream from dial to end; whether the hypivisor was met: it let us in, or said why not."""
+        met = False
         try:
             async with tls.open_channel(
                 target.address, identity=target.identity, options=CHANNEL_OPTIONS
@@ -260,9 +283,8 @@ class Link(Observer):
                     await stream.write(mesh_pb2.NodeBatch(frames=[hello]))
                     first = await stream.read()
                 if not isinstance(first, mesh_pb2.HypivisorBatch) or not first.frames:  # grpc's EOF
-                    await self._note_refusal(stream)
-                    return False
-                welcomed = True
+                    return self._refusal(await stream.code(), await stream.details() or "")
+                met = True
                 self._begin(first.frames[0].welcome, target)
                 await self._pump(stream, first)
         except TimeoutError:
@@ -276,7 +298,7 @@ class Link(Observer):
         except asyncio.InvalidStateError:  # grpc's word for a write after an end that nobody has seen yet
             log.debug("link ended in a write address=%s", target.address)
         except grpc.aio.AioRpcError as exc:
-            self._refusal(exc.code(), exc.details() or "")
+            met = self._refusal(exc.code(), exc.details() or "") or met
         except HyperPiError as exc:
             log.warning("link ended address=%s reason=%s", target.address, exc)
         except (
@@ -285,7 +307,7 @@ class Link(Observer):
             log.exception("link ended address=%s", target.address)
         finally:
             self._end()
-        return welcomed
+        return met
 
     def _hello(self) -> mesh_pb2.Hello:
         return mesh_pb2.Hello(
@@ -322,22 +344,21 @@ class Link(Observer):
             if not answer.done():
                 answer.set_exception(NodeUnreachable("the link has ended"))
 
-    async def _note_refusal(self, stream: Any) -> None:
-        self._refusal(await stream.code(), await stream.details() or "")
+    def _refusal(self, code: Any, details: str) -> bool:
+        """Remember why the hypivisor does not want us, for `doctor`; whether that is what the status means.
 
-    def _refusal(self, code: Any, details: str) -> None:
-        """Remember why the hypivisor does not want us, for `doctor`; a network failure is not a refusal."""
-        refusals = {
-            grpc.StatusCode.PERMISSION_DENIED,
-            grpc.StatusCode.FAILED_PRECONDITION,
-            grpc.StatusCode.UNAUTHENTICATED,
-        }
-        if code in refusals and self.refused != details:
-            self.refused = details
-            self._state_changed()
-            log.warning("the hypivisor refused this node reason=%s", details)
-        else:
+        A network failure is no refusal.
+        """
+        if code not in REFUSALS:
             log.debug("link ended code=%s details=%s", code, details)
+            return False
+        reason, _, hint = details.partition("\n")
+        refused = Refused(reason, hint or "`hyperpi doctor` looks for the reason")
+        if self.refused != refused:
+            self.refused = refused
+            self._state_changed()
+            log.warning("the hypivisor refused this node reason=%s; what to do: %s", reason, refused.hint)
+        return True
 
     # --- the stream ------------------------------------------------------------------------------------
 

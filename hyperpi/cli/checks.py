@@ -214,7 +214,9 @@ def _link(facts: Facts) -> Check:
         return _check(WARN, f"in the mesh {where}; the node does not run", "`hyperpi node run`")
     if facts.node.get("refused"):
         return _check(
-            FAIL, f"{where} refuses it: {one_line(facts.node['refused'])}", "`hyperpi node join` again"
+            FAIL,
+            f"{where} refuses it: {one_line(facts.node['refused'], 200)}",
+            one_line(facts.node.get("refused_hint") or "`hyperpi node join` again", 200),
         )
     if not facts.node.get("linked"):
         return _check(

@@ -40,12 +40,15 @@ def has_hypivisor(home: Home) -> bool:
 
 
 def unreachable_mesh(home: Home) -> str | None:
-    """The mesh that this machine is in while its node runs and has no link to it."""
+    """Why the mesh that this machine is in cannot be seen while its node runs; None when it can."""
     running = node_run(home)
     joined = runfile.read(home.node / "identity" / "mesh.json")
     if running is None or joined is None or running.get("linked"):
         return None
-    return _text(joined.get("mesh_name")) or "its mesh"
+    mesh = _text(joined.get("mesh_name")) or "its mesh"
+    if refused := _text(running.get("refused")):
+        return f"the hypivisor of {mesh} refuses this machine: {refused}"
+    return f"the hypivisor of {mesh} cannot be reached now"
 
 
 def _text(value: object) -> str | None:

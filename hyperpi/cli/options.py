@@ -124,9 +124,8 @@ def connected() -> Iterator[Client]:
 
 def note_if_alone(client: Client) -> None:
     """Beside a list: that it is of this machine alone, though there is a mesh."""
-    if client.authority == "node" and (mesh := unreachable_mesh(home())):
-        known = f"the hypivisor of {one_line(mesh)} cannot be reached now; this machine alone is known"
-        click.echo(f"hyperpi: {known}", err=True)
+    if client.authority == "node" and (why := unreachable_mesh(home())):
+        click.echo(f"hyperpi: {one_line(why, 200)}; this machine alone is known", err=True)
 
 
 def _for_admins(client: Client, exc: NotForThisRole) -> HyperPiError:

@@ -63,6 +63,7 @@ class System:
     up: subprocess.Popen[bytes] | None = None
     node: subprocess.Popen[bytes] | None = None  # when a test has started it, and not `up`
     pids: set[int] = field(default_factory=set)  # of everything that ever ran here
+    more: dict[str, str] = field(default_factory=dict, kw_only=True)  # laid over the environment
 
     @property
     def home(self) -> Path:
@@ -85,6 +86,7 @@ class System:
             "HYPERPI_LOG": "error",
             "XDG_RUNTIME_DIR": str(self.sockets),
             "HOME": str(self.folder / "user"),
+            **self.more,
         }
 
     def said(self, part: str) -> Json:
@@ -480,7 +482,9 @@ class Program:
 
     async def call(self, method: str, **params: Any) -> Json:
         """The result. Raises Refused."""
-        return await asyncio.wait_for(await self.begin(method, **params), SOON_S)
+        async with asyncio.timeout(SOON_S):  # wait_for loses a cancellation that comes with the answer
+            answer: Json = await (await self.begin(method, **params))
+            return answer
 
     async def code_of(self, method: str, **params: Any) -> int:
         """The error code of a call that must be refused."""

@@ -14,6 +14,7 @@ from hypivisor.attempts import AttemptLimiter
 from hypivisor.audit import Audit
 from hypivisor.ca import MeshCa
 from hypivisor.enroll_service import Enroller, EnrolmentService, Reachable
+from hypivisor.refusals import RefusalTrail
 from hypivisor.rows import Mesh
 from hypivisor.sessions import Sessions
 from hypivisor.store import Store
@@ -108,7 +109,7 @@ def make_world(folder: Path, clock: Clock) -> World:
     limiter = AttemptLimiter("people", store, clock)
     tokens = Tokens(store, ca.fingerprint, clock, limiter, pre_shared="correct horse battery staple")
     disk = DiskThread("store")
-    enroller = Enroller(store, ca, audit, clock)
+    enroller = Enroller(store, ca, audit, RefusalTrail(audit, clock, clock), clock)
     nodes = NodePort(ca.mesh_id)
     world = World(
         folder=folder,
