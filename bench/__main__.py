@@ -1,11 +1,17 @@
-"""All benchmarks, one table: `python -m bench [--json] [mesh|pxldisk|watch|mirror …]`."""
+"""All benchmarks, one table: `python -m bench [--json] [mesh|pxldisk|watch|mirror|trust …]`."""
 
 import argparse
 
-from bench import mesh, mirror, pxldisk, watch
+from bench import mesh, mirror, pxldisk, trust, watch
 from bench.figure import show
 
-ALL = {"mesh": mesh.measure, "pxldisk": pxldisk.measure, "watch": watch.measure, "mirror": mirror.measure}
+ALL = {
+    "mesh": mesh.measure,
+    "pxldisk": pxldisk.measure,
+    "watch": watch.measure,
+    "mirror": mirror.measure,
+    "trust": trust.measure,
+}
 
 
 def main() -> None:

@@ -35,5 +35,5 @@ def show(figures: Sequence[Figure], *, as_json: bool) -> None:
         return
     for figure in figures:
         verdict = "ok" if figure.good else "MISS"
-        print(f"{verdict:4} {figure.what:<52} {figure.value:10.1f} {figure.unit:<5} (target {figure.target})")
+        print(f"{verdict:4} {figure.what:<52} {figure.value:10.2f} {figure.unit:<5} (target {figure.target})")
         print(f"     {figure.ours}; {figure.theirs}")

@@ -7,7 +7,6 @@ The peer for latency is a grpc.aio stream ping-pong taken in the same run.
 import argparse
 import asyncio
 import contextlib
-import os
 import statistics
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 import grpc
 
 from bench.figure import Figure, at_least, at_most, show
-from bench.running import Json, System, Viewer, agent, running
+from bench.running import Json, System, Viewer, agent, cpu_s, running
 
 ROUNDS = 1_000
 TOKENS = 1_000
@@ -184,12 +183,12 @@ async def at_rest(system: System) -> list[Figure]:
     """Memory (proportional set size) and processor time with nothing to do."""
     await asyncio.sleep(1)
     parts = {"hypivisor + Pi-DE": ("hypivisor", 90), "node": ("node", 70)}
-    before = {part: _cpu_s(system.said(part)["pid"]) for part, _ in parts.values()}
+    before = {part: cpu_s(system.said(part)["pid"]) for part, _ in parts.values()}
     await asyncio.sleep(IDLE_S)
     figures = []
     for name, (part, limit_mb) in parts.items():
         pid = system.said(part)["pid"]
-        percent = 100 * (_cpu_s(pid) - before[part]) / IDLE_S
+        percent = 100 * (cpu_s(pid) - before[part]) / IDLE_S
         figures.append(at_most(f"memory at rest, {name}", _pss_mb(pid), "MB", limit_mb, "PSS"))
         figures.append(at_most(f"processor at rest, {name}", percent, "%", 0.5, f"over {IDLE_S:g} s"))
     return figures
@@ -213,11 +212,6 @@ def _pss_mb(pid: int) -> float:
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1000
     raise LookupError(pid)
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -6,27 +6,19 @@ where that is possible: on another machine it would be on another drive.
 """
 
 import argparse
-import json
-import os
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.figure import Figure, at_most, show
-from bench.running import TOKEN, Json, System, running, wait_until
+from bench.running import Json, joined, running, wait_until
 from hyperpi.cli.client import Client, connect_local
-from hyperpi.holder import holder_of
 
 TURNS = 8
 SCROLLS = 300  # in a turn
 SUSTAINED_S = 8.0
-SHM = Path("/dev/shm")
 
 
 def main() -> None:
@@ -39,36 +31,9 @@ def main() -> None:
 
 def measure() -> list[Figure]:
     """All figures, in one run."""
-    with running() as system, holder(system) as copies, client_of(system.home) as client:
+    with running() as system, joined(system, "holder") as copies, client_of(system.home) as client:
         node = str(system.said("node")["node"])
-        return [*cost(client, node), *lag(client, node, copies)]
-
-
-@contextmanager
-def holder(system: System) -> Iterator[Path]:
-    """A second node of the mesh, called holder; its home."""
-    place = SHM if SHM.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="hpb-", dir=place) as folder:
-        home = Path(folder) / "home"
-        environment = {**os.environ, "HYPERPI_HOME": str(home), "HYPERPI_LOG": "error"}
-        ours = {**environment, "HYPERPI_HOME": str(system.home), "HYPI_TOKEN": TOKEN}
-        made = hyperpi(ours, "token", "create", "--role", "node", "--json")
-        (Path(folder) / "token").write_text(json.loads(made)["token"])
-        where = f"127.0.0.1:{system.said('hypivisor')['enrol_port']}"
-        token = str(Path(folder) / "token")
-        hyperpi(environment, "node", "join", where, "--token-file", token, "--name", "holder", "--no-mdns")
-        try:
-            wait_until(lambda: json.loads((home / "node/run.json").read_text())["linked"], "its link")
-            yield home
-        finally:
-            os.kill(json.loads((home / "node/run.json").read_text())["pid"], signal.SIGTERM)
-            wait_until(lambda: holder_of(home / "node" / "lock") is None, "its end")
-
-
-def hyperpi(environment: dict[str, str], *argv: str) -> str:
-    """Run the command; what it printed."""
-    command = [sys.executable, "-m", "hyperpi.cli.main", *argv]
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        return [*cost(client, node), *lag(client, node, copies.home)]
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -23,6 +23,7 @@ from hyperpi.holder import holder_of
 from hyperpi.lines import Lines, dial
 
 START_S = 20.0
+SHM = Path("/dev/shm")
 TOKEN = "bench-" + uuid.uuid4().hex  # of a system that lives for a minute
 Json = dict[str, Any]
 
@@ -33,7 +34,15 @@ class System:
 
     home: Path
     started: float
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    up: subprocess.Popen[bytes] | None = None  # of a machine with a hypivisor
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process of this system is given."""
+        ours = {"HYPERPI_HOME": str(self.home), "HYPI_TOKEN": TOKEN, "HYPERPI_LOG": "error"}
+        # As for a user: an installed program is compiled once, not at each start.
+        kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, **ours}
 
     def said(self, part: str) -> Json:
         """run.json of `hypivisor` or `node`."""
@@ -50,15 +59,16 @@ class System:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[System]:
-    """Start a system and end it, its node included."""
+def running(
+    *flags: str, module: str = "hyperpi.cli.main", stdout: int | IO[bytes] = subprocess.DEVNULL
+) -> Iterator[System]:
+    """Start a system and end it, its node included. `module` runs in the place of the command."""
     with tempfile.TemporaryDirectory(prefix="hpb-") as folder:
         home = Path(folder)
-        environment = {**os.environ, "HYPERPI_HOME": str(home), "HYPI_TOKEN": TOKEN, "HYPERPI_LOG": "error"}
-        command = [sys.executable, "-m", "hyperpi.cli.main", "up", "--name", "bench", "--no-mdns"]
-        command += ["--port", "0", "--grpc-port", "0", "--enrol-port", "0"]
+        command = [sys.executable, "-m", module, "up", "--name", "bench", "--no-mdns"]
+        command += ["--port", "0", "--grpc-port", "0", "--enrol-port", "0", *flags]
         system = System(home, time.perf_counter())
-        up = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        up = system.up = subprocess.Popen(command, env=system.environment, stdout=stdout)
         try:
             wait_until(lambda: (home / "hypivisor/run.json").exists(), "the hypivisor")
             wait_until(lambda: (home / "node/run.json").exists(), "the node")
@@ -67,9 +77,51 @@ def running() -> Iterator[System]:
         finally:
             up.send_signal(signal.SIGINT)
             up.wait(10)
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                os.kill(system.said("node")["pid"], signal.SIGTERM)
-            wait_until(lambda: holder_of(home / "node" / "lock") is None, "the end of the node")
+            end_node(system)
+
+
+@contextlib.contextmanager
+def joined(system: System, name: str) -> Iterator[System]:
+    """A second machine of the mesh, in a home of its own: only its node runs."""
+    place = SHM if SHM.is_dir() else None  # another machine would have another drive
+    with tempfile.TemporaryDirectory(prefix="hpb-", dir=place) as folder:
+        machine = System(Path(folder) / "home", time.perf_counter())
+        token = write_join_token(system, Path(folder))
+        where = f"127.0.0.1:{system.said('hypivisor')['enrol_port']}"
+        try:
+            hyperpi(machine, "node", "join", where, "--token-file", token, "--name", name, "--no-mdns")
+            yield machine
+        finally:
+            end_node(machine)
+
+
+def write_join_token(system: System, folder: Path) -> str:
+    """Make a join token; the path of a file that holds it."""
+    path = folder / "token"
+    path.write_text(json.loads(hyperpi(system, "token", "create", "--role", "node", "--json"))["token"])
+    return str(path)
+
+
+def end_node(machine: System) -> None:
+    """End a machine's node, if one runs."""
+    lock = machine.home / "node" / "lock"
+    if (pid := holder_of(lock)) is not None:
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: holder_of(lock) is None, "the end of a node")
+
+
+def hyperpi(system: System, *argv: str) -> str:
+    """Run the command; what it printed."""
+    command = [sys.executable, "-m", "hyperpi.cli.main", *argv]
+    return subprocess.run(
+        command, env=system.environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has had, in steps of a clock tick."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_until(condition: Any, what: str) -> None:
@@ -86,7 +138,16 @@ class Agent:
     def __init__(self, lines: Lines) -> None:
         self.rpc = lines.rpc
         self.id = ""
+        self.scrolls: list[str] = []  # ids in the order in which they came, doubles too
+        self.delivered = asyncio.Event()  # set with each of them
         self._sent = 0
+
+    async def read(self, count: int, patience_s: float) -> None:
+        """Return once that many scrolls have come. Raises TimeoutError."""
+        async with asyncio.timeout(patience_s):
+            while len(self.scrolls) < count:
+                self.delivered.clear()
+                await self.delivered.wait()
 
     async def emit(self, events: list[Json]) -> None:
         """Send a run of events; returns when the node has them."""
@@ -98,9 +159,13 @@ class Agent:
 async def agent(system: System, name: str) -> AsyncIterator[Agent]:
     """Register an agent as long as the block lasts."""
 
-    def answer(method: str, _params: msgspec.Raw) -> Any:
+    def answer(method: str, params: msgspec.Raw) -> Any:
         if method == "snapshot":
             return {"entries": [], "more": False, "running": None}
+        if method == "deliver":
+            made.scrolls.append(msgspec.json.decode(params)["scroll"]["scroll_id"])
+            made.delivered.set()
+            return {"opcode_type": "text_display", "content": "read"}
         raise UnknownMethod(method)
 
     lines = await dial(Path((system.home / "node/agent.addr").read_text().strip()), answer)
@@ -127,16 +192,21 @@ class Viewer:
 
     async def call(self, method: str, params: Json) -> Json:
         """The result; notifications in between are dropped."""
-        self._id += 1
-        asked = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}
-        await self.socket.send(json.dumps(asked))
+        asked = await self.ask(method, params)
         while True:
             message = await self.next()
-            if message.get("id") == self._id:
+            if message.get("id") == asked:
                 if "error" in message:
                     raise RuntimeError(message["error"])
                 result: Json = message["result"]
                 return result
+
+    async def ask(self, method: str, params: Json) -> int:
+        """Send a request; the id that its answer will have."""
+        self._id += 1
+        asked = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}
+        await self.socket.send(json.dumps(asked))
+        return self._id
 
     async def attach(self, agent: str) -> None:
         """Follow an agent, once the mesh has heard of it."""
