@@ -86,7 +86,10 @@ class Outlet(Protocol):
     """Where messages go."""
 
     async def send(self, message: bytes) -> None:
-        """Returns when the transport has taken it; blocks while the peer does not read."""
+        """Returns when the transport has taken it; blocks while the peer does not read.
+
+        Raises ConnectionError when the peer has gone.
+        """
 
     async def close(self, code: int, reason: str) -> None:
         """End the connection with a close code of the contract."""

@@ -143,7 +143,10 @@ class _Outlet:
         self._connection = connection
 
     async def send(self, message: bytes) -> None:
-        await self._connection.send(message, text=True)
+        try:
+            await self._connection.send(message, text=True)
+        except ConnectionClosed:
+            raise ConnectionResetError("the program has gone") from None
 
     async def close(self, code: int, reason: str) -> None:
         await self._connection.close(code, reason)

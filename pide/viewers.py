@@ -91,7 +91,10 @@ class _Outlet:
         self._websocket = websocket
 
     async def send(self, message: bytes) -> None:
-        await self._websocket.send({"type": "websocket.send", "text": message.decode()})
+        try:
+            await self._websocket.send({"type": "websocket.send", "text": message.decode()})
+        except WebSocketDisconnect:
+            raise ConnectionResetError("the page has gone") from None
 
     async def close(self, code: int, reason: str) -> None:
         # The peer may have gone already, or may not read: neither is worth waiting for.

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from starlette.websockets import WebSocketDisconnect
+from websockets.exceptions import ConnectionClosedError
 
 from hyperpi import viewer as viewer_module
 from hyperpi.errors import NotFound
@@ -16,6 +18,8 @@ from hyperpi.ring import Ring
 from hyperpi.roles import OPERATOR, VIEWER, Caller
 from hyperpi.row_changes import RowChanges
 from hyperpi.viewer import MAX_QUEUED_MESSAGES, REVOKED, SLOW, Viewer, serve_viewer
+from node import local_endpoint
+from pide import viewers
 
 PATIENCE_S = 10.0
 NOW = "2026-01-05T10:00:00.000Z"
@@ -616,3 +620,16 @@ async def test_a_viewer_that_is_told_to_end_while_it_ends_holds_nothing(backend,
     await asyncio.gather(serving, return_exceptions=True)
     assert backend.banks == []
     assert backend.agents["lead"].feeds == []
+
+
+@pytest.mark.parametrize("edge", [viewers, local_endpoint])
+async def test_a_page_that_goes_while_it_is_written_to_is_no_error(backend, caplog, edge):
+    class Gone:
+        async def send(self, *_message: Any, **_options: Any) -> None:
+            raise WebSocketDisconnect(1006) if edge is viewers else ConnectionClosedError(None, None)
+
+    viewer = Viewer(backend, Caller("ann", OPERATOR, "pide"), edge._Outlet(Gone()))
+    viewer.rpc.receive('{"jsonrpc": "2.0", "id": 1, "method": "mesh.get", "params": {}}')
+    async with asyncio.timeout(PATIENCE_S):
+        await serve_viewer(viewer, asyncio.Event().wait)
+    assert caplog.records == []
