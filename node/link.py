@@ -252,12 +252,14 @@ class Link(Observer):
         while True:
             started = time.monotonic()
             targets = await self._targets()
+            if not targets:  # not joined: nothing to do before somebody says so, and then at once
+                await self._retry_now.wait()
+                self._retry_now.clear()
+                continue
             for target in targets:
                 if await self._session(target):
                     break
             self._leaving = None
-            if not targets:  # not joined: nothing to do before somebody says so
-                await self._retry_now.wait()
             # A link that held for a while was a good one: begin again with short waits.
             attempt = 0 if time.monotonic() - started > 10 * FIRST_RETRY_S else attempt + 1
             ceiling = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(attempt, 10))

@@ -9,14 +9,13 @@ import click
 
 from hyperpi import tls
 from hyperpi.cli.finding import for_code, for_token, host_and_port
-from hyperpi.cli.options import NO_MDNS, environment, examples
+from hyperpi.cli.options import NO_MDNS, environment, examples, json_option
 from hyperpi.cli.output import print_json
 from hyperpi.cli.processes import (
     home_option,
-    node_pid,
+    node_beside,
     run_until_signal,
     set_up_logging,
-    start_node,
     stop_node,
     wait_for_node,
 )
@@ -78,7 +77,7 @@ def _serve(known: Environment, name: str | None, port: int, mdns: bool) -> None:
 @click.option("--name", metavar="NODE", help="Wished name; the mesh keeps names unique.")
 @click.option("--foreground", is_flag=True, help="Run the node here instead of in the background.")
 @click.option("--no-mdns", is_flag=True, help=NO_MDNS)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 @home_option
 def join(
     address: str | None,
@@ -103,20 +102,29 @@ def join(
     mdns = known.mdns and not no_mdns
     if address is None and not mdns:
         raise BadRequest("without mDNS an address is needed", hint="hyperpi node join HOST:PORT")
+    if token is None and not sys.stdin.isatty():
+        raise BadRequest("joining without a token needs a person at a terminal", hint="use --token-file")
+    where = host_and_port(address) if address is not None else None
+    wanted = tls.parse_join_token(token) if token is not None else None
     folder = known.home.make("node", "identity")
-    member = asyncio.run(_join(folder, address, token, name))
-    joined = {"node": member.node_id, "name": member.node_name, "mesh": member.mesh_name}
+    joining = _join(folder, where, token, wanted, name)
     if foreground:
-        _say(joined, as_json)
+        _say(asyncio.run(joining), as_json)
         _serve(known, name, LOCAL_PORT, mdns)
         return
-    if node_pid(known.home) is None:
-        start_node(known.home, *(["--no-mdns"] if no_mdns else []))
+    with node_beside(known.home, *(["--no-mdns"] if no_mdns else [])):
+        member = asyncio.run(joining)
     wait_for_node(known.home, linked=True)
-    _say(joined, as_json)
+    _say(member, as_json)
 
 
-async def _join(folder: Path, address: str | None, token: str | None, name: str | None) -> "Membership":
+async def _join(
+    folder: Path,
+    where: tuple[str, int] | None,
+    token: str | None,
+    wanted: tls.JoinToken | None,
+    name: str | None,
+) -> "Membership":
     """By the hypivisor that was named, else by the one that fits; with the token, or by comparing codes."""
     from node import enroll
 
@@ -127,47 +135,59 @@ async def _join(folder: Path, address: str | None, token: str | None, name: str 
     async def by_code(host: str, port: int) -> "Membership":
         return await enroll.join_by_code(folder, host, port, _confirm, name)
 
-    wanted = tls.parse_join_token(token) if token is not None else None
-    if address is not None:
-        return await (by_token if wanted else by_code)(*host_and_port(address))
+    if where is not None:
+        return await (by_token if wanted else by_code)(*where)
     if wanted is not None:
         return await for_token(tls.base32(wanted.ca_fingerprint), by_token)
     return await for_code(by_code)
 
 
-def _say(joined: dict[str, str], as_json: bool) -> None:
+def _say(joined: "Membership", as_json: bool) -> None:
     if as_json:
-        print_json(joined)
+        print_json({"node": joined.node_id, "name": joined.node_name, "mesh": joined.mesh_name})
     else:
-        click.echo(f"joined {joined['mesh']} as {joined['name']}")
+        click.echo(f"joined {joined.mesh_name} as {joined.node_name}")
 
 
 async def _confirm(code: str) -> bool:
     """The person here compares the digits with what Pi-DE shows."""
     click.echo(f"An admin sees this machine in Pi-DE and with `hyperpi node ls`. Its code: {code}", err=True)
-    if not sys.stdin.isatty():
-        raise BadRequest("joining without a token needs a person at a terminal", hint="use --token-file")
     return await asyncio.to_thread(click.confirm, "Does Pi-DE show the same code?", err=True)
 
 
 @click.command(epilog=examples("hyperpi node leave"))
+@json_option
 @home_option
-def leave() -> None:
-    """Leave the mesh. The node and its agents go on, on this machine alone."""
+def leave(as_json: bool) -> None:
+    """Leave the mesh. The node and its agents go on, on this machine alone.
+
+    With --json {left}: the mesh that this machine was in, or null.
+    """
     from node import identity
 
     known = environment()
     folder = known.home.node / "identity"
-    if identity.load(folder) is None:
+    member = identity.load(folder)
+    if member is not None:
+        identity.forget(folder)
+    if as_json:
+        print_json({"left": member.mesh_name if member else None})
+    elif member is None:
         click.echo("this machine is in no mesh")
-        return
-    identity.forget(folder)
-    click.echo("left the mesh; the agents of this machine go on")
+    else:
+        click.echo("left the mesh; the agents of this machine go on")
 
 
 @click.command(epilog=examples("hyperpi node stop"))
+@json_option
 @home_option
-def stop() -> None:
-    """Stop this machine's node. Its agents go on; it starts again with `node run`, `node join` or `up`."""
-    known = environment()
-    click.echo("the node has ended; its agents go on" if stop_node(known.home) else "no node was running")
+def stop(as_json: bool) -> None:
+    """Stop this machine's node. Its agents go on; it starts again with `node run`, `node join` or `up`.
+
+    With --json {stopped}: false when none was running.
+    """
+    stopped = stop_node(environment().home)
+    if as_json:
+        print_json({"stopped": stopped})
+    else:
+        click.echo("the node has ended; its agents go on" if stopped else "no node was running")

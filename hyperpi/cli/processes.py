@@ -1,6 +1,7 @@
 """What the verbs that run a part have in common: logging, event loop, signals, a detached node."""
 
 import asyncio
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,13 @@ def node_pid(home: Home) -> int | None:
     return holder_of(home.node / "lock")
 
 
-def start_node(home: Home, *arguments: str) -> None:
+def start_node(home: Home, *arguments: str) -> subprocess.Popen[bytes]:
     """Start this home's node detached, in a session of its own: it outlives whoever started it."""
     home.make("logs")
     log_path = home.logs / "node.out"
     command = [sys.executable, "-m", "node", "run", "--home", str(home.path), "--log-file", *arguments]
     with log_path.open("ab") as output:
-        subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -104,6 +105,29 @@ def start_node(home: Home, *arguments: str) -> None:
             start_new_session=True,
             cwd="/",
         )
+
+
+@contextlib.contextmanager
+def node_beside(home: Home, *arguments: str) -> Iterator[None]:
+    """This home's node, started beside what the block does unless it runs; it stays when the block succeeds.
+
+    A process takes longer to start than a machine to be let in. When the block fails, all is as it was.
+    """
+    if node_pid(home) is not None:
+        yield
+        return
+    marker = home.node / "stopped"
+    was_stopped = marker.exists()
+    node = start_node(home, *arguments)
+    try:
+        yield
+    except BaseException:
+        node.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            node.wait(STOP_S)
+        if was_stopped:
+            marker.touch()
+        raise
 
 
 def wait_for_node(home: Home, *, linked: bool = False, timeout_s: float = NODE_START_S) -> dict[str, Any]:

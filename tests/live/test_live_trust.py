@@ -1,13 +1,15 @@
 """What an admin is told over /ws about who is let in, and who is told none of it."""
 
+import json
 from typing import Any
 
 import pytest
-from live import TOKEN, Json, Program, System, http
+from live import TOKEN, Json, Program, System, http, new_system
 from test_live_gate import create, new_cookie
 
 from hyperpi import roles
 from hyperpi.clock import from_rfc3339
+from hyperpi.holder import holder_of
 
 ADMINS = sorted(method for method, role in roles.METHOD_ROLES.items() if role == roles.ADMIN)
 PARAMS: dict[str, Json] = {
@@ -130,3 +132,23 @@ async def test_tokens_without_a_name_are_two_senders(system: System):
             "a receipt",
         )
     assert TOKEN not in str(agent.scrolls)
+
+
+def test_a_join_that_is_refused_leaves_the_machine_as_it_was(system: System):
+    wrong = made_join_token(system)[:-4] + "aaaa"
+    where = f"127.0.0.1:{system.said('hypivisor')['enrol_port']}"
+    with new_system() as attic:
+        stopped = attic.home / "node" / "stopped"
+        stopped.parent.mkdir(parents=True)
+        stopped.touch()
+        (attic.folder / "token").write_text(wrong)
+        done = attic.run("node", "join", where, "--token-file", str(attic.folder / "token"), "--no-mdns")
+        assert done.returncode == 1
+        assert "token" in done.stderr and "Traceback" not in done.stderr
+        assert holder_of(attic.home / "node" / "lock") is None
+        assert stopped.exists()
+
+
+def made_join_token(system: System) -> str:
+    made: Json = json.loads(system.run("token", "create", "--role", "node", "--json").stdout)
+    return str(made["token"])
