@@ -122,7 +122,7 @@ class Sessions:
     def revoke(self, session_id: str) -> None:
         """End a session. Raises NotFound."""
         if not self._store.remove_session(session_id):
-            raise NotFound("no such session")
+            raise NotFound("no such session", hint="`hyperpi sessions ls` lists them")
 
     def logout(self, cookie: str) -> SessionRow | None:
         """End the session of a cookie; what it was, or None when there was none."""

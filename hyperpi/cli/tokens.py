@@ -118,7 +118,8 @@ def _row(row: Json, now: float) -> list[Cell | str]:
         state = Cell(f"expired {expires}", "dim")
     else:
         uses = row.get("uses_left")
-        state = Cell(f"expires {expires}" + ("" if uses is None else f", {uses} uses left"), "good")
+        left = "" if uses is None else f", {uses} use{'' if uses == 1 else 's'} left"
+        state = Cell(f"expires {expires}{left}", "good")
     return [
         str(row.get("id")),
         str(row.get("role")),

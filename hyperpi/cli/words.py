@@ -59,7 +59,7 @@ def ago(rfc3339: object, now: float) -> str:
     except ValueError:
         return "-"
     if seconds < -1:
-        return f"in {duration(-seconds)}"
+        return f"in {duration(1 - seconds)}"  # what was set a moment ago is told as it was set
     return "now" if seconds < 1 else f"{duration(seconds)} ago"
 
 

@@ -149,7 +149,8 @@ function routeChanged() {
   page.look({
     route,
     fresh: new Set([...page.ui.fresh].filter((id) => id !== agent)),
-    cursor: agent ?? page.ui.cursor,
+    // Back in the roster the agent that was open is still pointed at; on another page it would look open.
+    cursor: agent ?? (route.kind === "none" ? page.ui.cursor : null),
     screen: route.kind === "none" ? "roster" : "stage",
     shown: FIRST_SHOWN,
     follow: true,

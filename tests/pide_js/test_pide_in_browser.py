@@ -122,6 +122,15 @@ def test_a_refused_prompt_says_why_and_can_be_edited(page: Page) -> None:
     expect(page.locator("#composer")).to_have_value("/refuse this")
 
 
+def test_only_what_is_open_is_marked_in_the_roster(page: Page) -> None:
+    marked = page.locator(".roster [aria-current=true], .roster [data-cursor=true]")
+    open_agent(page, "a2")
+    expect(marked).to_have_count(1)
+    page.evaluate("location.hash = '#/n/n1'")
+    expect(page.locator(".node-row [aria-current=true]")).to_have_count(1)
+    expect(marked).to_have_count(1)
+
+
 def test_a_hole_in_the_stream_is_filled_from_the_cursor(page: Page, server: str) -> None:
     open_agent(page, "a2")
     play(server, "hole")

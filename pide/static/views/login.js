@@ -24,7 +24,7 @@ export function loginView(login, place, actions) {
         <h2>With a login link</h2>
         <p>On the machine where the hypivisor runs, type</p>
         <pre class="command">hyperpi login</pre>
-        <p>and open the link that it prints in this browser. A link works once and for five minutes; then this browser stays logged in until it was not used for twelve hours.</p>
+        <p>and open the link that it prints in this browser. A link works once and for five minutes; then this browser stays logged in for seven days, or until it has not been used for twelve hours.</p>
       </section>
       <details ?open=${matchMedia("(pointer: coarse)").matches}>
         <summary>On a phone or another computer</summary>
