@@ -6,6 +6,7 @@ The role is checked here again, whoever checked it before; what changes the worl
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from hypivisor.trust_methods import TrustMethods
 ASK_S = 15.0  # a node answers from memory, or from its agent within 10 s
 SPAWN_S = 25.0
 LIST_S = 5.0
+MAX_SUMMARY = 500  # characters of an approved action in the audit trail
 
 # Recorded before they are done, and refused when that cannot be: who did what to whose agent, or to the mesh.
 AUDITED = frozenset(
@@ -41,6 +43,7 @@ AUDITED = frozenset(
         "agent.forget",
         "agent.rename",
         "agent.answer",
+        "agent.policy",
         "node.spawn",
         "scroll.send",
         "disk.snapshot",
@@ -53,8 +56,12 @@ AUDITED = frozenset(
 RECORDED = (
     *("agent", "node", "path", "new_folder", "kind", "name", "to", "scroll_id", "choice", "id"),
     *("from", "of", "off", "copy", "force"),
+    *("approval", "mode"),
     *("role", "ttl_s", "uses"),
 )
+
+# Of an agent only its node knows it as it is now.
+SHOWN_BY_NODE = ("name", "address", "card", "evidence", "last_event", "approvals")
 
 Handler = Callable[[Json, Caller], Awaitable[Any]]
 
@@ -89,6 +96,7 @@ class Methods:
             "scroll.send": self._scroll_send,
             "scroll.list": self._scroll_list,
             "scroll.get": self._scroll_get,
+            "approval.list": self._approval_list,
             "mesh.get": self._mesh_get,
             "disk.restore": self._disk_restore,
             **people.handlers(),
@@ -119,6 +127,10 @@ class Methods:
         if method == "node.spawn":
             agent = msgspec.json.decode(result)["agent"]
             await self._trust.record_done(caller, method, {**_what(params), "agent": agent})
+        elif method == "agent.answer":
+            await self._trust.record_done(caller, method, {**_what(params), **_answered(result)})
+        elif method == "agent.policy":
+            await self._trust.record_done(caller, method, {**_what(params), **msgspec.json.decode(result)})
         return result
 
     async def _answer(self, method: str, params: Json, caller: Caller) -> bytes:
@@ -155,7 +167,7 @@ class Methods:
             asked = strict_json.encode({"agent": found.agent})
             fresh: Json = msgspec.json.decode(await link.call("agent.show", asked, caller, ASK_S))
             # The roster is told of changes, a moment later; how recent the evidence is only the node knows.
-            shown |= {key: fresh[key] for key in ("name", "address", "card", "evidence", "last_event")}
+            shown |= {key: fresh[key] for key in SHOWN_BY_NODE if key in fresh}
         except NodeUnreachable:
             shown["card"] = None
         return shown
@@ -203,6 +215,21 @@ class Methods:
                     params = {**params, "of": found}
             self._links.grants.allow(params["of"], heir)
         return msgspec.Raw(await self._forward("disk.restore", params, caller))
+
+    async def _approval_list(self, params: Json, caller: Caller) -> Json:
+        """Of one agent, or of every node that can be asked, in the order of time."""
+        wanted = contract.params_of(contract.ApprovalList, params)
+        links = list(self._links.links.values())
+        if wanted.agent:
+            found = self._links.registry.find(wanted.agent)
+            links, params = [self._links.link(found.node.id)], {**params, "agent": found.agent}
+        asked = strict_json.encode(params)
+        answers = await asyncio.gather(
+            *(link.call("approval.list", asked, caller, LIST_S) for link in links), return_exceptions=True
+        )
+        lists = [msgspec.json.decode(answer)["approvals"] for answer in answers if isinstance(answer, bytes)]
+        ordered = sorted(itertools.chain.from_iterable(lists), key=lambda one: str(one["asked_at"]))
+        return {"approvals": ordered[-wanted.limit :], "complete": len(lists) == len(answers)}
 
     # --- scrolls -------------------------------------------------------------------------------------
 
@@ -272,6 +299,17 @@ def _merge(into: dict[str, Json], scroll: Json) -> None:
     known = into.get(scroll["scroll_id"])
     if known is None or (known.get("side") == "recipient" and scroll.get("side") == "sender"):
         into[scroll["scroll_id"]] = scroll
+
+
+def _answered(result: bytes) -> Json:
+    """What was approved or denied: enough to tell the very action, without all of its text."""
+    approval = msgspec.json.decode(result)["approval"]
+    action = approval["action"]
+    return {
+        "state": approval["state"],
+        "action": f"{action['kind']}: {action['summary'][:MAX_SUMMARY]}",
+        "hash": action["hash"],
+    }
 
 
 def _what(params: Json) -> Json:

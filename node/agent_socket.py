@@ -31,6 +31,24 @@ class Scrolls(Protocol):
         """Take an agent's opcode for a scroll that it was given."""
 
 
+class Asks(Protocol):
+    """What agents ask of people."""
+
+    def policy_of(self, record: AgentRecord) -> contract.AskPolicy:
+        """When the agent has to ask."""
+
+    def ask(self, agent: AgentId, wanted: contract.ApprovalAsk, peer_pid: int) -> contract.Approval:
+        """Ask for leave, or what became of it."""
+
+    async def answer_at_agent(
+        self, agent: AgentId, said: contract.ApprovalAnswer, peer_pid: int
+    ) -> contract.Approval:
+        """The person at the agent's terminal has answered."""
+
+    def withdraw(self, agent: AgentId, said: contract.ApprovalWithdraw, peer_pid: int) -> None:
+        """It needs no answer any more."""
+
+
 class AgentSocket:
     """Serves the socket; one `_Peer` per connection."""
 
@@ -38,6 +56,7 @@ class AgentSocket:
         self,
         agents: Agents,
         scrolls: Scrolls,
+        approvals: Asks,
         keepers: KeeperBook,
         *,
         url_of: Callable[[AgentRecord], str],
@@ -46,6 +65,7 @@ class AgentSocket:
     ) -> None:
         self.agents = agents
         self.scrolls = scrolls
+        self.approvals = approvals
         self.keepers = keepers
         self.url_of = url_of
         self.project_of = project_of
@@ -99,6 +119,16 @@ class _Peer:
                 return self._edge.scrolls.send_from_agent(self._me(), _decode(raw, contract.Scroll))
             case "scroll.answer":
                 return self._edge.scrolls.answer(self._me(), _decode(raw, contract.ScrollAnswer))
+            case "approval.ask":
+                wanted = _decode(raw, contract.ApprovalAsk)
+                return self._edge.approvals.ask(self._me(), wanted, self._lines.peer_pid)
+            case "approval.answer":
+                said = _decode(raw, contract.ApprovalAnswer)
+                return self._edge.approvals.answer_at_agent(self._me(), said, self._lines.peer_pid)
+            case "approval.withdraw":
+                withdrawn = _decode(raw, contract.ApprovalWithdraw)
+                self._edge.approvals.withdraw(self._me(), withdrawn, self._lines.peer_pid)
+                return {}
             case "mesh.peers":
                 self._me()
                 return {"agents": self._edge.peers()}
@@ -141,6 +171,7 @@ class _Peer:
             "url": self._edge.url_of(record),
             "heartbeat_s": HEARTBEAT_S,
             "acked": agents.log_of(record.id).acked,
+            "approvals": self._edge.approvals.policy_of(record),
         }
 
 

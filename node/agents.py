@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -84,6 +84,7 @@ class Agents:
         self.node, self.node_name = node, node_name
         self.watchers: dict[AgentId, int] = {}
         self.observers: list[Observer] = []
+        self.pending: Callable[[AgentId], list[contract.Approval]] = lambda _: []  # what it waits for
         self._history = history
         self._logs: dict[AgentId, EventLog] = {}
         self._connections: dict[AgentId, AgentConnection] = {}
@@ -102,8 +103,13 @@ class Agents:
     def shape(self, agent: AgentId) -> contract.Agent:
         """The Agent of the contract."""
         record = self.roster.get(agent)
-        watchers = self.watchers.get(agent, 0)
-        return agent_shape(record, node=self.node, node_name=self.node_name, watchers=watchers)
+        return agent_shape(
+            record,
+            node=self.node,
+            node_name=self.node_name,
+            watchers=self.watchers.get(agent, 0),
+            pending=len(self.pending(agent)),
+        )
 
     def by_process(self) -> dict[Relative, str]:
         """The address of every living agent, by its process."""
@@ -264,6 +270,12 @@ class Agents:
         """Somebody asked for its end: that is why it will have ended."""
         self._stopped_by[agent] = by
 
+    def asks(self, agent: AgentId, what: str | None) -> None:
+        """A person is asked something on its behalf; None: no more."""
+        if self.roster.asks(agent, what, time.time()):
+            self._say_state(self.roster.get(agent))
+        self._changed(agent)
+
     def rename(self, agent: AgentId, name: str) -> None:
         """Give it another name. Raises Conflict, NotFound."""
         self.roster.rename(agent, name)
@@ -356,8 +368,7 @@ class Agents:
         body = msgspec.Raw(strict_json.encode(told))
         return Cursor(ring.epoch, ring.head), self._complete_snapshot(record, body)
 
-    @staticmethod
-    def _complete_snapshot(record: AgentRecord, raw: msgspec.Raw) -> bytes:
+    def _complete_snapshot(self, record: AgentRecord, raw: msgspec.Raw) -> bytes:
         said: dict[str, msgspec.Raw] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         known: Mapping[str, Any] = {
             "entries": [],
@@ -367,9 +378,9 @@ class Agents:
             "model": record.model,
             "session": record.session,
             "usage": record.usage,
-            "pending": [],
         }
-        return strict_json.encode({**known, **said, "state": record.state})
+        pending = self.pending(record.id)
+        return strict_json.encode({**known, **said, "state": record.state, "pending": pending})
 
     async def history(self, agent: AgentId, before: str, limit: int) -> bytes:
         """Entries older than `before`, encoded {entries, more}."""
@@ -431,9 +442,12 @@ class Agents:
         if (timer := self._graces.pop(agent, None)) is not None:
             timer.cancel()
 
+    def say(self, agent: AgentId, event: Mapping[str, object]) -> None:
+        """Put an event of the node's own into an agent's stream."""
+        self.log_of(agent).say(event, rfc3339())
+
     def _say_state(self, record: AgentRecord) -> None:
-        event = {"type": "state", "state": record.state, "detail": record.detail}
-        self.log_of(record.id).say(event, rfc3339())
+        self.say(record.id, {"type": "state", "state": record.state, "detail": record.detail})
 
     def _tell_displaced(self) -> None:
         for agent in self.roster.displaced():

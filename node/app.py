@@ -30,6 +30,8 @@ from hyperpi.lasting import lasting
 from node import enroll, identity, mirror_restoring
 from node.agent_socket import AgentSocket
 from node.agents import Agents
+from node.approval_desk import ApprovalDesk
+from node.approval_store import ApprovalStore
 from node.backend import Backend, Desks
 from node.bank_feeds import BankFeeds
 from node.disk_policy import DiskPolicy
@@ -85,6 +87,7 @@ class Node:
         receipts: ReceiptStore,
         store: RosterStore,
         prompts: PromptStore,
+        approvals: ApprovalStore,
         restored_below: int,
     ) -> None:
         self.config = config
@@ -94,6 +97,7 @@ class Node:
         self.receipts = receipts
         self.store = store
         self._prompt_store = prompts
+        self._approval_store = approvals
         self.since = time.time()
         self.restart = asyncio.Event()  # set when all of this is to begin anew, with another disk
         self.policy: Policy = load_policy(self.folder / "node.toml", config.user_home)
@@ -110,6 +114,7 @@ class Node:
             store.load(), SessionFiles(), node=known.node_id if known else UNJOINED, node_name=name
         )
         self.prompts = Prompts(self.agents, self._notify, prompts)
+        self.approvals = ApprovalDesk(self.agents, approvals, lambda: self.policy.approvals)
         self.scrolls = ScrollDesk(disk, receipts, self.agents, self._notify, restored_below)
         self.keepers = KeeperBook(config.home.make("node", "keepers"), self._agent_ended)
         self.spawning = Spawning(
@@ -133,12 +138,14 @@ class Node:
         desks = Desks(
             self.agents,
             self.prompts,
+            self.approvals,
             self.scrolls,
             self.spawning,
             self.keepers,
             disk,
             self.banks,
             self.mirrors,
+            store.saved,
         )
         self.backend = Backend(desks, self.shape)
         self.meter = LoadMeter()
@@ -162,6 +169,7 @@ class Node:
         self.local = LocalEndpoint(self.backend, local_token(self.folder / "token"))
         self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_process)
         self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
+        self.agents.observers.append(self.approvals)
 
     # --- what it looks like ----------------------------------------------------------------------------
 
@@ -210,6 +218,7 @@ class Node:
         agent_socket = AgentSocket(
             self.agents,
             self.scrolls,
+            self.approvals,
             self.keepers,
             url_of=lambda record: self.local.url_of(record.name),
             project_of=self._project_of,
@@ -230,6 +239,8 @@ class Node:
                     "receipts": self.receipts.run(),
                     "roster": self.store.run(),
                     "prompts": self._prompt_store.run(),
+                    "approval-store": self._approval_store.run(),
+                    "approvals": self.approvals.run(),
                     "scrolls": self.scrolls.run(),
                     "mirrors": self.mirrors.run(),
                     "banks": self.banks.run(),
@@ -370,6 +381,16 @@ class Node:
             log.info("policy reloaded")
         except HyperPiError as exc:
             log.warning("node.toml is not usable, the former policy holds reason=%s", exc)
+            return
+        self._policy_changed()
+
+    def _policy_changed(self) -> None:
+        """Agents are told what holds for them; those that have not met this node yet read the strictest."""
+        try:
+            runfile.write(self.folder / "approvals.json", {"strictest": self.approvals.strictest})
+        except OSError as exc:
+            log.warning("approvals.json was not written reason=%s", exc)
+        self.approvals.tell_policies()
 
     def _reload_membership(self) -> None:
         try:
@@ -441,12 +462,14 @@ async def opened(config: NodeConfig) -> AsyncIterator[Node]:
         stack.callback(store.close)
         prompts = PromptStore.open(folder / "prompts.db", thread)
         stack.callback(prompts.close)
+        approvals = ApprovalStore.open(folder / "approvals.db", thread)
+        stack.callback(approvals.close)
         stack.callback(thread.close)
         restored = await asyncio.to_thread(mirror_restoring.finish, folder)
         policy = load_policy(folder / "node.toml", config.user_home)
         disk = await stack.enter_async_context(_disk(folder, policy.disk))
         below = restored.doubtful_below(time.time()) if restored is not None else 0
-        yield Node(config, identity.next_boot(folder), disk, receipts, store, prompts, below)
+        yield Node(config, identity.next_boot(folder), disk, receipts, store, prompts, approvals, below)
 
 
 @asynccontextmanager

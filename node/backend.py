@@ -22,6 +22,7 @@ from hyperpi.mesh_view import MeshView
 from hyperpi.ring import Ring
 from hyperpi.roles import Caller
 from node.agents import Agents, Observer
+from node.approval_desk import ApprovalDesk
 from node.bank_feeds import BankFeed, BankFeeds
 from node.disk_methods import DiskMethods
 from node.keepers import KeeperBook
@@ -65,12 +66,14 @@ class Desks:
 
     agents: Agents
     prompts: Prompts
+    approvals: ApprovalDesk
     scrolls: ScrollDesk
     spawning: Spawning
     keepers: KeeperBook
     disk: Disk
     banks: BankFeeds
     mirrors: Mirrors
+    saved: Callable[[AgentId], Awaitable[None]]  # returns when an agent's record is on disk
 
 
 class Backend(Observer):
@@ -90,6 +93,9 @@ class Backend(Observer):
             "agent.stop": self._agent_stop,
             "agent.forget": self._agent_forget,
             "agent.rename": self._agent_rename,
+            "agent.answer": self._agent_answer,
+            "agent.policy": self._agent_policy,
+            "approval.list": self._approval_list,
             "node.folders": self._node_folders,
             "node.spawn": self._node_spawn,
             "scroll.send": self._scroll_send,
@@ -182,6 +188,7 @@ class Backend(Observer):
         agent = self._agent(params)
         record = self._desks.agents.roster.get(agent)
         shape: Json = msgspec.to_builtins(self._desks.agents.shape(agent))
+        shape["approvals"] = self._desks.approvals.shown_policy(record)
         return {**shape, "card": {"model": record.model, "tools": record.tools, "skills": record.skills}}
 
     async def _agent_snapshot(self, params: Json, _caller: Caller) -> Json:
@@ -231,8 +238,30 @@ class Backend(Observer):
         wanted = contract.params_of(contract.Rename, params)
         if not wanted.name.strip():
             raise BadRequest("a name has at least one character")
-        self._desks.agents.rename(self._agent(params), wanted.name)
+        agent = self._agent(params)
+        self._desks.approvals.check_rename(self._desks.agents.roster.get(agent), wanted.name)
+        self._desks.agents.rename(agent, wanted.name)
+        self._desks.approvals.tell_policies()
         return {}
+
+    # --- approvals -------------------------------------------------------------------------------------
+
+    async def _agent_answer(self, params: Json, caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Answer, params)
+        return {"approval": await self._desks.approvals.answer(self._agent(params), wanted, caller)}
+
+    async def _agent_policy(self, params: Json, _caller: Caller) -> Json:
+        """Durable on return: an agent that had to ask must not stop to, since the node was restarted."""
+        wanted = contract.params_of(contract.AgentPolicy, params)
+        agent = self._agent(params)
+        record = self._desks.agents.roster.get(agent)
+        self._desks.approvals.set_mode(record, wanted.mode)
+        await self._desks.saved(agent)
+        return self._desks.approvals.shown_policy(record)
+
+    async def _approval_list(self, params: Json, _caller: Caller) -> Json:
+        wanted = contract.params_of(contract.ApprovalList, params)
+        return {"approvals": self._desks.approvals.list(wanted), "complete": True}
 
     # --- folders and spawning --------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from hyperpi.config import BadConfig
 from hyperpi.errors import BadRequest, RefusedByPolicy
+from node.approval_policy import DEFAULT_TEXT as APPROVALS_TEXT
+from node.approval_policy import ApprovalPolicy, parse_approvals
 from node.disk_policy import DEFAULT_TEXT as DISK_TEXT
 from node.disk_policy import DiskPolicy, parse_disk
 from node.kinds import KINDS
@@ -36,6 +38,7 @@ class Policy:
     withheld: tuple[str, ...] = ()  # patterns of variables kept from agents, besides OURS
     only: tuple[str, ...] | None = None  # patterns of the only variables that agents get; None: all others
     max_agents: int = MAX_AGENTS  # spawned agents alive at a time; those in terminals are not counted
+    approvals: ApprovalPolicy = field(default_factory=ApprovalPolicy)
     mirrors: MirrorPolicy = field(default_factory=MirrorPolicy)
     disk: DiskPolicy = field(default_factory=DiskPolicy)  # read when the node starts
 
@@ -69,6 +72,7 @@ DEFAULT_FILE = f"""\
 # withhold = ["AWS_*", "GITHUB_TOKEN"]   # these not
 # only = ["HOME", "PATH", "LANG", "LC_*", "TERM", "ANTHROPIC_API_KEY"]   # if given: these and no others
 
+{APPROVALS_TEXT}
 {DISK_TEXT}
 {MIRRORS_TEXT}"""
 
@@ -90,7 +94,7 @@ def load_policy(path: Path, user_home: Path) -> Policy:
 def parse_policy(text: str, user_home: Path) -> Policy:
     """The policy that a node.toml's text gives. Raises ValueError with one line."""
     whole = tomllib.loads(text)
-    _known(whole, "", ("roots", "max_agents", "kinds", "environment", "disk", "mirrors"))
+    _known(whole, "", ("roots", "max_agents", "kinds", "environment", "approvals", "disk", "mirrors"))
     environment = _table(whole, "environment")
     _known(environment, "environment.", ("withhold", "only"))
     default = default_policy(user_home)
@@ -100,6 +104,7 @@ def parse_policy(text: str, user_home: Path) -> Policy:
         withheld=_texts(environment, "withhold", "environment.") if "withhold" in environment else (),
         only=_texts(environment, "only", "environment.") if "only" in environment else None,
         max_agents=_count(whole, "max_agents", default.max_agents),
+        approvals=parse_approvals(_table(whole, "approvals"), user_home),
         mirrors=parse_mirrors(_table(whole, "mirrors")),
         disk=parse_disk(_table(whole, "disk")),
     )

@@ -51,6 +51,10 @@ class AgentRecord:
     request_id: str | None = None
     said_bye: str | None = None
     state_before: str = "idle"  # what `unreachable` returns to
+    asking: str | None = None  # what a person is asked on its behalf: shown in place of its own state,
+    own_state: str = "idle"  # which is kept here meanwhile
+    own_detail: str | None = None
+    ask_mode: str | None = None  # an operator's wish when it has to ask; None: as node.toml says
 
     @property
     def live(self) -> bool:
@@ -169,10 +173,12 @@ class Roster:
         self._take_card(record, hello.card)
         if hello.session is not None:
             record.session = hello.session
+        if record.own_state == "starting":
+            record.own_state = "idle"
         if record.state in {"starting", "exited"}:
             self._enter(record, "idle", None, now)
         elif record.state == "unreachable":
-            self._enter(record, record.state_before, None, now)
+            self._enter(record, record.state_before, record.asking, now)
         return record
 
     def changed(self, agent: AgentId, change: contract.AgentChanged, now: float) -> bool:
@@ -189,7 +195,26 @@ class Roster:
             return False
         if change.state == "working" or record.state == "working":
             record.turn_seen = now
+        if record.asking is not None:
+            record.own_state, record.own_detail = change.state, change.detail
+            return False
         return self._enter(record, change.state, change.detail, now)
+
+    def asks(self, agent: AgentId, what: str | None, now: float) -> bool:
+        """A person is asked something on its behalf; None: no more. Returns whether its state changed."""
+        record = self.get(agent)
+        away = record.state == "unreachable"
+        if record.asking is None:
+            record.own_state = record.state_before if away else record.state
+            record.own_detail = None if away else record.detail
+        was, record.asking = record.asking, what
+        if not record.live or (was is None and what is None):
+            return False
+        state, detail = ("waiting", what) if what is not None else (record.own_state, record.own_detail)
+        if away:
+            record.state_before = state
+            return False
+        return self._enter(record, state, detail, now)
 
     def heard(self, agent: AgentId, now: float, *, event: bool = False) -> AgentRecord:
         """A byte from the agent proves its process and its stream; an event also that something happened."""
@@ -198,7 +223,7 @@ class Roster:
         if event:
             record.last_event = now
         if record.state == "unreachable":
-            self._enter(record, record.state_before, None, now)
+            self._enter(record, record.state_before, record.asking, now)
         return record
 
     def bye(self, agent: AgentId, reason: str) -> None:
@@ -288,7 +313,9 @@ class Roster:
         return True
 
 
-def agent_shape(record: AgentRecord, *, node: str, node_name: str, watchers: int) -> contract.Agent:
+def agent_shape(
+    record: AgentRecord, *, node: str, node_name: str, watchers: int, pending: int = 0
+) -> contract.Agent:
     """The Agent of the contract."""
 
     def when(unix_s: float | None) -> str | None:
@@ -313,6 +340,7 @@ def agent_shape(record: AgentRecord, *, node: str, node_name: str, watchers: int
         evidence=contract.Evidence(
             process=when(record.process_seen), stream=when(record.stream_seen), turn=when(record.turn_seen)
         ),
+        pending=pending,
         pid_start=record.pid_start,
         watchers=watchers,
         usage=record.usage,

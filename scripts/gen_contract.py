@@ -51,6 +51,9 @@ VIEWER_METHODS = {
     "agent.stop": Row("`{}`"),
     "agent.forget": Row("`{}`"),
     "agent.rename": Row("`{}`"),
+    "agent.answer": Row("`{approval: Approval}` as it was decided; -32009 when somebody was faster"),
+    "agent.policy": Row("`{mode, from}`: what holds now; -32012 when node.toml wants a stricter one"),
+    "approval.list": Row("`{approvals: [Approval with address], complete}`, oldest first"),
     "node.folders": Row("`{path, parent, folders: [{name, path, project, agents}], allowed}`"),
     "node.spawn": Row("`{agent, address}`"),
     "disk.mirrors": Row(
@@ -110,10 +113,13 @@ VIEWER_METHODS = {
 }
 
 SOCKET_METHODS: dict[str, tuple[type[contract.Shape] | None, str]] = {
-    "agent.register": (contract.Register, "`{agent, name, url, heartbeat_s, acked}`"),
+    "agent.register": (contract.Register, "`{agent, name, url, heartbeat_s, acked, approvals: AskPolicy}`"),
     "agent.events": (contract.AgentEvents, "`{acked}`: the number up to which they may be forgotten"),
     "agent.changed": (contract.AgentChanged, "`{}`"),
     "agent.bye": (contract.AgentBye, "`{}`"),
+    "approval.ask": (contract.ApprovalAsk, "Approval: pending, or how it was decided"),
+    "approval.answer": (contract.ApprovalAnswer, "Approval: somebody else may have been faster"),
+    "approval.withdraw": (contract.ApprovalWithdraw, "`{}`"),
     "scroll.send": (contract.Scroll, "as above"),
     "scroll.answer": (contract.ScrollAnswer, "`{}`"),
     "mesh.peers": (None, "`{agents: [Agent]}` of this machine"),

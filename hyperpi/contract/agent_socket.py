@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from hyperpi.contract.shape import MAX_SEQ, Shape
-from hyperpi.contract.shapes import Card, Session, Usage
+from hyperpi.contract.shapes import Action, Card, Choice, Session, Usage
 
 
 class Register(Shape):
@@ -42,3 +42,39 @@ class AgentBye(Shape):
     """agent.bye: a polite end."""
 
     reason: str = "quit"
+
+
+APPROVE_OR_DENY = (
+    Choice(id="approve", label="Approve", kind="allow_once"),
+    Choice(id="deny", label="Deny", kind="reject_once"),
+)
+
+
+class ApprovalAsk(Shape):
+    """approval.ask: may this be done? The same id again asks for what became of it, and never asks twice."""
+
+    id: Annotated[str, msgspec.Meta(min_length=4, max_length=64, pattern="^[A-Za-z0-9._-]+$")]
+    action: Action
+    choices: Annotated[list[Choice], msgspec.Meta(min_length=1, max_length=64)] = msgspec.field(
+        default_factory=lambda: list(APPROVE_OR_DENY)
+    )
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None  # null: as the policy says
+
+
+class ApprovalAnswer(Shape):
+    """approval.answer: the person at the agent's own terminal has answered, or its time was over (no choice).
+
+    `effective`: it has happened already, since the node was away; then that is what is true.
+    """
+
+    id: str
+    choice: str | None = None
+    note: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
+    effective: bool = False
+
+
+class ApprovalWithdraw(Shape):
+    """approval.withdraw: it is of no interest any more, for instance since the turn was aborted."""
+
+    id: str
+    reason: Annotated[str, msgspec.Meta(max_length=1_000)] = "withdrawn"

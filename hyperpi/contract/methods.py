@@ -48,6 +48,31 @@ class Rename(Shape):
     name: str
 
 
+class Answer(Shape):
+    """agent.answer: `choice` is one of the approval's; `text` for one of kind `text`: what was typed."""
+
+    agent: str
+    approval: str
+    choice: str
+    note: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
+    text: Annotated[str, msgspec.Meta(max_length=65_536)] | None = None
+
+
+class AgentPolicy(Shape):
+    """agent.policy: when this agent has to ask. null: as its machine's node.toml says."""
+
+    agent: str
+    mode: Literal["auto", "ask-risky", "ask-all"] | None = None
+
+
+class ApprovalList(Shape):
+    """approval.list: of one agent or of all; `state` null: the decided ones too, as long as they are kept."""
+
+    agent: str | None = None
+    state: Literal["pending", "approved", "denied", "expired", "withdrawn"] | None = "pending"
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 200
+
+
 class NodeParams(Shape):
     """Methods that take just a node."""
 
@@ -242,6 +267,9 @@ METHOD_PARAMS: dict[str, type[Shape]] = {
     "agent.forget": AgentParams,
     "agent.rename": Rename,
     "agent.snapshot": AgentParams,
+    "agent.answer": Answer,
+    "agent.policy": AgentPolicy,
+    "approval.list": ApprovalList,
     "node.folders": Folders,
     "node.spawn": Spawn,
     "scroll.send": Scroll,

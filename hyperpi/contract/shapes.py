@@ -1,6 +1,6 @@
 """What there is: the shapes that answers and notifications are made of."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -52,6 +52,7 @@ class Agent(Shape):
     evidence: Evidence
     watchers: int
     usage: Usage
+    pending: int = 0  # approvals that it waits for
     resumed_from: str | None = None
     pid_start: str | None = None  # tells that process from others with its pid; opaque
 
@@ -163,3 +164,57 @@ class Card(Shape):
     model: str | None = None
     tools: list[Tool] = msgspec.field(default_factory=list)
     skills: list[Any] = msgspec.field(default_factory=list)  # names, or objects with a name
+
+
+class Action(Shape):
+    """What is to be approved. `hash` binds the approval to it: another action is another approval.
+
+    `kind`: "tool" for a tool call, with `detail` {tool, args, cwd, call_id, reasons}; "dialog" for a question
+    of an extension, with `detail` {method, title, message?, placeholder?, prefill?}; others as agents like.
+    """
+
+    kind: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    summary: Annotated[str, msgspec.Meta(max_length=2_000)]  # one line for a person
+    hash: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    detail: Any = None
+
+
+ChoiceKind = Literal["allow_once", "allow_always", "reject_once", "reject_always", "option", "text"]
+
+
+class Choice(Shape):
+    """One way to answer. Kinds: those of ACP; `option`: one of several; `text`: with a typed text."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    label: Annotated[str, msgspec.Meta(max_length=2_000)]
+    kind: ChoiceKind
+
+
+class Approval(Shape):
+    """Something that an agent does only if a person lets it. The first answer wins; silence denies."""
+
+    id: str
+    agent: str  # its id
+    action: Action
+    choices: list[Choice]
+    asked_at: str
+    expires_at: str
+    state: Literal["pending", "approved", "denied", "expired", "withdrawn"]
+    choice: str | None = None  # the id of the one that was taken
+    by: str | None = None
+    via: str | None = None  # pide | cli | api | terminal
+    at: str | None = None  # when it was decided
+    note: str | None = None  # the person's words, or why it was withdrawn
+    text: str | None = None  # what was typed, for a choice of kind `text`
+
+
+class AskPolicy(Shape):
+    """When one agent has to ask before it calls a tool. Patterns: `TOOL` or `TOOL:GLOB`.
+
+    `ask` is asked in every mode, `allow` in none but for what `ask` names; timeout_s until silence denies.
+    """
+
+    mode: Literal["auto", "ask-risky", "ask-all"] = "auto"
+    ask: list[str] = msgspec.field(default_factory=list)
+    allow: list[str] = msgspec.field(default_factory=list)
+    timeout_s: float = 600.0

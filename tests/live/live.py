@@ -638,7 +638,7 @@ class Agent:
                 self.asked.append(method)
                 self._news.set()
                 return {}
-            case "scroll.changed":
+            case "scroll.changed" | "approval.decided" | "policy":
                 self.notices.append((method, params))
                 self._news.set()
                 return {}

@@ -3,7 +3,8 @@
 usage: live_agent.py NAME EFFECTS_FILE
 
 The prompt "chatter N" makes it emit N events a second until the prompt "hush"; "leave" makes it say goodbye;
-"run COMMAND" makes it run a shell command, as an agent's tool does. So does a line on its standard input.
+"run COMMAND" makes it run a shell command, as an agent's tool does. So does a line on its standard input;
+"call METHOD PARAMS" there asks its node.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ class Standing(Agent):
         while not talking.done():
             with contextlib.suppress(OSError, HyperPiError):
                 await self.dial()
-                self._note("register", agent=self.id, name=self.name)
+                self._note("register", agent=self.id, name=self.name, instance=self.instance)
                 assert self._reading is not None
                 await self._reading
             await asyncio.sleep(REDIAL_S)
@@ -80,7 +81,12 @@ class Standing(Agent):
         protocol = asyncio.StreamReaderProtocol(lines)
         await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
         while line := await lines.readline():
-            await self._run(line.decode())
+            word, _, rest = line.decode().partition(" ")
+            if word == "call":
+                method, _, params = rest.partition(" ")
+                self._note("called", method=method, result=await self.call(method, **json.loads(params)))
+            else:
+                await self._run(line.decode())
 
     async def _run(self, command: str) -> None:
         pipe = asyncio.subprocess.PIPE
