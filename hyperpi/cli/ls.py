@@ -120,7 +120,7 @@ def ls(node: str | None, state: str | None, everything: bool, watch: bool, as_js
         if not watch:
             _print(Roster(client.call("mesh.get")), node, state, everything, as_json)
         elif as_json or not sys.stdout.isatty():
-            for roster in _rosters(client, QUIET_S):
+            for roster in rosters(client, QUIET_S):
                 if roster is not None and as_json:
                     print_line(roster.listed(node, state))
                 elif roster is not None:
@@ -149,7 +149,7 @@ def _cut(agents: list[Json], everything: bool) -> tuple[list[Json], int]:
     return agents[:limit], max(0, len(agents) - limit)
 
 
-def _rosters(client: Client, silence_s: float) -> Iterator[Roster | None]:
+def rosters(client: Client, silence_s: float) -> Iterator[Roster | None]:
     """The roster, then again after each change; None after each `silence_s` seconds without one.
 
     A lost connection is made again.
@@ -191,7 +191,7 @@ def _watch(client: Client, node: str | None, state: str | None, everything: bool
     console = Console()
     with Live(console=console, auto_refresh=False) as live:
         current: Roster | None = None
-        for roster in _rosters(client, REDRAW_S):
+        for roster in rosters(client, REDRAW_S):
             current = roster or current
             assert current is not None
             agents, _ = _cut(current.listed(node, state), everything or state is not None)
