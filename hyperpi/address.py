@@ -17,6 +17,24 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # nothing that looks like someth
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
+_TERMINAL = "/tty"
+
+
+def terminal_stream(agent: str) -> str:
+    """The stream of what an agent's terminal shows; the agent's id itself is the stream of its events."""
+    return agent + _TERMINAL
+
+
+def agent_of(stream: str) -> AgentId:
+    """Whose stream it is."""
+    return AgentId(stream.removesuffix(_TERMINAL))
+
+
+def is_terminal(stream: str) -> bool:
+    """Whether it is a terminal's stream."""
+    return stream.endswith(_TERMINAL)
+
+
 def new_id(prefix: str, length: int = 10) -> str:
     """A short random id such as `a-x7k2m9qfws` (50 bits at length 10): unique in a mesh, cheap in frames."""
     return prefix + "-" + "".join(secrets.choice(_ALPHABET) for _ in range(length))

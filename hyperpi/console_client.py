@@ -13,6 +13,7 @@ import grpc
 import msgspec
 
 from hyperpi import strict_json
+from hyperpi.address import agent_of, terminal_stream
 from hyperpi.bank_mirror import BankMirror, MirroredBank
 from hyperpi.errors import CursorCompacted, NodeUnreachable, NotFound
 from hyperpi.event import Cursor, Reset
@@ -135,12 +136,22 @@ class ConsoleClient:
 
     async def feed(self, agent: str, cursor: Cursor | None) -> "Mirror":
         """See viewer.Backend."""
-        if agent not in self.view.agents:
-            shown = await self.call("agent.show", {"agent": agent}, INTERNAL)
-            agent = msgspec.json.decode(shown)["id"]
-        feed = self._feeds.get(agent)
+        return await self._mirror(await self._id_of(agent), cursor)
+
+    async def terminal(self, agent: str) -> "Mirror":
+        """See viewer.Backend."""
+        return await self._mirror(terminal_stream(await self._id_of(agent)), None)
+
+    async def _id_of(self, agent: str) -> str:
+        if agent in self.view.agents:
+            return agent
+        shown = await self.call("agent.show", {"agent": agent}, INTERNAL)
+        return str(msgspec.json.decode(shown)["id"])
+
+    async def _mirror(self, stream: str, cursor: Cursor | None) -> "Mirror":
+        feed = self._feeds.get(stream)
         if feed is None:
-            feed = self._feeds[agent] = Mirror(self, agent)
+            feed = self._feeds[stream] = Mirror(self, stream)
             feed.begin(cursor)
         feed.retain()
         try:
@@ -150,10 +161,10 @@ class ConsoleClient:
             raise
         return feed
 
-    def attach(self, agent: str, cursor: Cursor | None) -> Any:
+    def attach(self, stream: str, cursor: Cursor | None) -> Any:
         """Open an Attach stream."""
         epoch, seq = (cursor.epoch, cursor.seq) if cursor else ("", 0)
-        return self._stub.Attach(console_pb2.AttachRequest(agent=agent, epoch=epoch, seq=seq))
+        return self._stub.Attach(console_pb2.AttachRequest(agent=stream, epoch=epoch, seq=seq))
 
     async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> MirroredBank:
         """See viewer.Backend."""
@@ -173,18 +184,21 @@ class ConsoleClient:
 
     def drop(self, feed: "Mirror") -> None:
         """A mirror that nobody uses any more, or that is over."""
-        if self._feeds.get(feed.agent) is feed:
-            del self._feeds[feed.agent]
+        if self._feeds.get(feed.stream) is feed:
+            del self._feeds[feed.stream]
 
 
 INTERNAL = Caller("pi-de", "viewer", "pide")
 
 
 class Mirror:
-    """One agent's events, mirrored while somebody follows them: a `viewer.Feed`."""
+    """One agent's events, or what its terminal shows, mirrored while somebody follows: a `viewer.Feed` and a
+    `terminal_view.TerminalFeed`.
+    """
 
-    def __init__(self, client: ConsoleClient, agent: str) -> None:
-        self.agent = agent
+    def __init__(self, client: ConsoleClient, stream: str) -> None:
+        self.stream = stream
+        self.agent: str = agent_of(stream)
         self.ring = Ring("", max_bytes=MIRROR_BYTES)
         self.ended: Reset | None = None
         self._client = client
@@ -195,7 +209,7 @@ class Mirror:
 
     def begin(self, cursor: Cursor | None) -> None:
         """Start the stream after the first viewer's cursor."""
-        self._task = asyncio.create_task(self._run(cursor), name=f"mirror-{self.agent}")
+        self._task = asyncio.create_task(self._run(cursor), name=f"mirror-{self.stream}")
 
     async def opened(self) -> None:
         """Return once the ring has a place in the stream. Raises why there is none."""
@@ -228,6 +242,10 @@ class Mirror:
             self._snapshot = asyncio.create_task(self._take_snapshot())
         return await asyncio.shield(self._snapshot)
 
+    async def scrollback(self, offset: int | None) -> bytes:
+        """See terminal_view.TerminalFeed."""
+        return await self._client.call("agent.scrollback", {"agent": self.agent, "offset": offset}, INTERNAL)
+
     async def _take_snapshot(self) -> tuple[Cursor, bytes]:
         raw = await self._client.call("agent.snapshot", {"agent": self.agent}, INTERNAL)
         answer = msgspec.json.decode(raw, type=SnapshotAnswer)
@@ -238,7 +256,7 @@ class Mirror:
         try:
             while self.ended is None:
                 try:
-                    async for batch in self._client.attach(self.agent, cursor):
+                    async for batch in self._client.attach(self.stream, cursor):
                         self._take(batch)
                         waits = backoff()
                         if self.ended is not None:
@@ -248,7 +266,7 @@ class Mirror:
                 except CursorCompacted:
                     self._end(Reset(self.ring.epoch, "overrun"))
                 except Exception:  # a boundary: one bad batch must not leave everybody waiting for ever
-                    log.exception("an agent could not be followed agent=%s", self.agent)
+                    log.exception("an agent could not be followed stream=%s", self.stream)
                     self._end(Reset(self.ring.epoch, "lost"))
                 if self.ended is None:
                     cursor = Cursor(self.ring.epoch, self.ring.head)

@@ -22,6 +22,7 @@ from hyperpi.ring import Ring
 from hyperpi.roles import ADMIN, Caller
 from hyperpi.row_changes import RowChanges
 from hyperpi.rpc import Connection
+from hyperpi.terminal_view import TerminalFeed, TerminalPlace, enter
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,9 @@ class Backend(Protocol):
     async def feed(self, agent: str, cursor: Cursor | None) -> Feed:
         """Start or join the feed of an agent given by id, name or address. Raises NotFound and others."""
 
+    async def terminal(self, agent: str) -> TerminalFeed:
+        """Follow the terminal of an agent given by id, name or address. Raises NotFound and others."""
+
     async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> BankFeed:
         """Follow a bank of a node given by id or name: rows that change after this has returned. `wake` is
         called when there are some. Raises NotFound, NodeUnreachable.
@@ -113,6 +117,7 @@ class Viewer:
         self._outlet = outlet
         self._queue: asyncio.Queue[bytes] = asyncio.Queue(MAX_QUEUED_MESSAGES)
         self._attachments: dict[str, Attachment] = {}
+        self._terminals: dict[str, TerminalPlace] = {}
         self._banks: dict[tuple[str, int], BankFeed] = {}
         self._bank_names: dict[tuple[str, int], tuple[str, int]] = {}  # as asked for, and as they are
         self._mesh_rev: int | None = None
@@ -173,6 +178,35 @@ class Viewer:
             self._listening = None
 
     async def _attach(self, wanted: contract.Attach) -> Any:
+        answer = await self._attach_events(wanted)
+        if wanted.terminal:
+            try:
+                answer["terminal"] = await self._attach_terminal(answer["agent"], wanted.offset)
+            except BaseException:
+                self._drop(answer["agent"])
+                raise
+        return answer
+
+    async def _attach_terminal(self, agent: str, offset: int | None) -> dict[str, Any]:
+        feed = await self._backend.terminal(agent)
+        try:
+            place = await enter(feed, offset)
+        except BaseException:
+            feed.release()
+            raise
+        self._drop_terminal(agent)
+        self._terminals[agent] = place
+        feed.ring.listen(self._wake.set)
+        self._wake.set()
+        return place.told
+
+    def _drop_terminal(self, agent: str) -> None:
+        place = self._terminals.pop(agent, None)
+        if place is not None:
+            place.feed.ring.unlisten(self._wake.set)
+            place.feed.release()
+
+    async def _attach_events(self, wanted: contract.Attach) -> dict[str, Any]:
         cursor = Cursor(wanted.epoch, wanted.seq) if wanted.epoch and wanted.seq is not None else None
         feed = await self._backend.feed(wanted.agent, cursor)
         try:
@@ -212,6 +246,7 @@ class Viewer:
         if attachment is not None:
             attachment.feed.ring.unlisten(self._wake.set)
             attachment.feed.release()
+        self._drop_terminal(agent)
 
     async def _watch(self, wanted: contract.DiskBank) -> dict[str, Any]:
         feed = await self._backend.watch_bank(wanted.node, wanted.bank, self._wake.set)
@@ -251,7 +286,7 @@ class Viewer:
             await self.rpc.close()  # first of all: what it cancels cannot attach any more
         finally:
             self._unlisten()
-            for agent in list(self._attachments):
+            for agent in (*self._attachments, *self._terminals):
                 self._drop(agent)
             while self._banks:
                 self._banks.popitem()[1].release()
@@ -291,10 +326,14 @@ class Viewer:
             wrote = True
         # These were answered for: who attaches during the round has its answer in the queue, before events.
         attachments = list(self._attachments.items())
+        terminals = list(self._terminals.items())
         wrote |= await self._write_roster()
         for agent, attachment in attachments:
             if self._attachments.get(agent) is attachment:
                 wrote |= await self._write_events(agent, attachment)
+        for agent, place in terminals:
+            if self._terminals.get(agent) is place:
+                wrote |= await self._write_terminal(agent, place)
         for feed in list(self._banks.values()):
             wrote |= await self._write_rows(feed)
         return wrote
@@ -337,6 +376,24 @@ class Viewer:
         )
         attachment.seq = last
         return True
+
+    async def _write_terminal(self, agent: str, place: TerminalPlace) -> bool:
+        if place.first is not None:
+            await self._send(_notification(b"agent.terminal", place.first))
+            place.first = None
+            return True
+        feed = place.feed
+        if feed.ended is not None:
+            reset = {"agent": agent, "epoch": feed.ended.epoch, "reason": feed.ended.reason, "terminal": True}
+            self._drop_terminal(agent)
+            await self._send(_notification(b"agent.reset", strict_json.encode(reset)))
+            return True
+        place.seq = max(place.seq, feed.ring.oldest)  # a flood is skipped over, and its offsets say so
+        events = feed.ring.since(place.seq, FRAME_BYTES)
+        for event in events:
+            await self._send(_notification(b"agent.terminal", event))
+            place.seq += 1
+        return bool(events)
 
     async def _write_rows(self, feed: BankFeed) -> bool:
         rows = feed.changes.take()

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import grpc
 
 from hyperpi import strict_json
-from hyperpi.address import AgentId
 from hyperpi.errors import HyperPiError, Overloaded
 from hyperpi.event import Reset
 from hyperpi.frames import FrameQueue
@@ -112,12 +111,12 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
     async def Attach(
         self, request: console_pb2.AttachRequest, context: Any
     ) -> AsyncIterator[console_pb2.FeedBatch]:
-        """One agent's events after a cursor."""
-        agent = AgentId(request.agent)
+        """One agent's events after a cursor, or what its terminal shows."""
+        stream = request.agent
         watcher = FeedWatcher()
         try:
             opened = await self._links.watch(
-                agent, convert.cursor_from_wire(request.epoch, request.seq), watcher
+                stream, convert.cursor_from_wire(request.epoch, request.seq), watcher
             )
         except HyperPiError as exc:
             await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
@@ -134,7 +133,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         except HyperPiError as exc:
             await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
         finally:
-            self._links.unwatch(agent, watcher)
+            self._links.unwatch(stream, watcher)
 
     async def WatchBank(
         self, request: console_pb2.WatchBankRequest, context: Any

@@ -16,7 +16,7 @@ import grpc
 import msgspec
 
 from hyperpi import __version__, strict_json, tls
-from hyperpi.address import AgentId, NodeId
+from hyperpi.address import AgentId, NodeId, agent_of, is_terminal
 from hyperpi.errors import BadMessage, Conflict, HyperPiError, NodeUnreachable, NotFound, Overloaded
 from hyperpi.event import Cursor, Reset
 from hyperpi.roles import AGENT, OPERATOR, Caller
@@ -82,7 +82,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         self.registry = registry
         self.links: dict[NodeId, NodeLink] = {}
         self.grants = relay.Grants(time.monotonic)
-        self.demand: Demand[AgentId, Watcher] = Demand()
+        self.demand: Demand[str, Watcher] = Demand()
         self.banks = BankDemand(self.link, self.link_soon)
         self.methods: Methods | None = None  # set once, before the server starts
         self._memory = memory
@@ -133,35 +133,39 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
                     await self._linked.wait()
         return self.registry.find(agent)
 
-    async def watch(self, agent: AgentId, cursor: Cursor | None, watcher: Watcher) -> mesh_pb2.Subscribed:
-        """Begin to follow an agent. Raises NotFound, NodeUnreachable."""
-        link = self.link(self.registry.find(agent).node.id)
+    async def watch(self, stream: str, cursor: Cursor | None, watcher: Watcher) -> mesh_pb2.Subscribed:
+        """Begin to follow an agent's events, or its terminal. Raises NotFound, NodeUnreachable."""
+        link = self.link(self.registry.find(agent_of(stream)).node.id)
 
         def begin() -> None:
-            self.registry.watched(agent, self.demand.add(agent, watcher))
+            self._count(stream, self.demand.add(stream, watcher))
 
         try:
-            return await link.subscribe(agent, cursor, watcher, begin)
+            return await link.subscribe(stream, cursor, watcher, begin)
         except BaseException:
-            self.unwatch(agent, watcher)
+            self.unwatch(stream, watcher)
             raise
 
-    def unwatch(self, agent: AgentId, watcher: Watcher) -> None:
+    def unwatch(self, stream: str, watcher: Watcher) -> None:
         """Stop following; when it was the last, the node stops sending."""
-        left = self.demand.remove(agent, watcher)
-        self.registry.watched(agent, left)
+        left = self.demand.remove(stream, watcher)
+        self._count(stream, left)
         for link in self.links.values():
             link.unsubscribe(watcher)
         if left:
             return
         # Forgotten, or its node is away: then nothing is sent anyway.
         with contextlib.suppress(HyperPiError):
-            self._unsubscribe(self.link(self.registry.find(agent).node.id), agent)
+            self._unsubscribe(self.link(self.registry.find(agent_of(stream)).node.id), stream)
 
-    def _unsubscribe(self, link: NodeLink, agent: AgentId) -> None:
+    def _count(self, stream: str, watchers: int) -> None:
+        if not is_terminal(stream):  # whoever looks at a terminal follows the agent as well
+            self.registry.watched(agent_of(stream), watchers)
+
+    def _unsubscribe(self, link: NodeLink, stream: str) -> None:
         """Nobody watches any more; but somebody who has just asked would be left without events."""
-        if not link.is_subscribing(agent):
-            link.send(unsubscribe=mesh_pb2.Unsubscribe(agent=agent))
+        if not link.is_subscribing(stream):
+            link.send(unsubscribe=mesh_pb2.Unsubscribe(agent=stream))
 
     def cut(self, node: NodeId, reason: str) -> None:
         """End a node's link at this moment; saying why to a node that still reads is a courtesy."""
@@ -294,9 +298,9 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         """Whoever watches something of a node must ask for it again: its stream has ended."""
         self.banks.node_gone(node)
         record = self.registry.nodes.get(node)
-        for agent in self.demand.watched():
-            if record is not None and agent in record.agents:
-                for watcher in self.demand.of(agent):
+        for stream in self.demand.watched():
+            if record is not None and agent_of(stream) in record.agents:
+                for watcher in self.demand.of(stream):
                     watcher.node_gone()
 
     # --- frames ----------------------------------------------------------------------------------------
@@ -320,7 +324,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             case "reset":
                 _check_epoch(frame.reset.epoch)
                 if self._has(link, frame.reset.agent):
-                    for watcher in self.demand.of(AgentId(frame.reset.agent)):
+                    for watcher in self.demand.of(frame.reset.agent):
                         watcher.reset(Reset(frame.reset.epoch, frame.reset.reason))
             case "bank_rows":
                 self.banks.rows(link.node, frame.bank_rows)
@@ -344,9 +348,9 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             case unknown:
                 log.debug("a frame was skipped node=%s kind=%s", link.node, unknown)
 
-    def _has(self, link: NodeLink, agent: str) -> bool:
-        """Whether an agent is this node's: nobody speaks for another's."""
-        return AgentId(agent) in self.registry.nodes[link.node].agents
+    def _has(self, link: NodeLink, stream: str) -> bool:
+        """Whether an agent or its stream is this node's: nobody speaks for another's."""
+        return agent_of(stream) in self.registry.nodes[link.node].agents
 
     def _noticed(self, link: NodeLink, notice: mesh_pb2.Notice) -> None:
         """Pass on what a node may tell viewers: of prompts to its agents, of scrolls to their senders."""
@@ -372,11 +376,11 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         if run.subscription:
             link.replayed(run)
             return
-        watchers = self.demand.of(AgentId(run.agent))
+        watchers = self.demand.of(run.agent)
         for watcher in watchers:
             watcher.events(run)
         if not watchers:  # the last one left while these were on their way
-            self._unsubscribe(link, AgentId(run.agent))
+            self._unsubscribe(link, run.agent)
 
     def _status(self, node: NodeId, status: mesh_pb2.NodeStatus) -> None:
         load = msgspec.json.decode(status.load_json) if status.load_json else None

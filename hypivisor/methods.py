@@ -53,6 +53,10 @@ AUDITED = frozenset(
     }
 )
 
+# Recorded once for whoever begins to type in somebody's terminal, not for each key.
+AUDITED_ONCE = frozenset({"agent.input"})
+MAX_TYPISTS = 1_000
+
 RECORDED = (
     *("agent", "node", "path", "new_folder", "kind", "name", "to", "scroll_id", "choice", "id"),
     *("from", "of", "off", "copy", "force"),
@@ -86,6 +90,7 @@ class Methods:
         self._join_address = join_address
         self._nearby = nearby
         self._joins = joins
+        self._typists: dict[tuple[str, str, str], None] = {}
         self._own: dict[str, Handler] = {
             "agent.show": self._agent_show,
             "node.approve": self._node_approve,
@@ -116,6 +121,8 @@ class Methods:
         roles.check(caller, method)
         if (shape := contract.METHOD_PARAMS.get(method)) is not None:
             contract.params_of(shape, params)
+        if method in AUDITED_ONCE:
+            await self._record_once(caller, method, params)
         if method not in AUDITED:
             return await self._answer(method, params, caller)
         await self._trust.record(caller, method, "asked", _what(params))
@@ -132,6 +139,14 @@ class Methods:
         elif method == "agent.policy":
             await self._trust.record_done(caller, method, {**_what(params), **msgspec.json.decode(result)})
         return result
+
+    async def _record_once(self, caller: Caller, method: str, params: Json) -> None:
+        act = (caller.connection or caller.name, method, str(params.get("agent")))
+        if act not in self._typists:
+            await self._trust.record(caller, method, "asked", _what(params))
+            self._typists[act] = None
+            while len(self._typists) > MAX_TYPISTS:  # the oldest is recorded once more if it goes on
+                del self._typists[next(iter(self._typists))]
 
     async def _answer(self, method: str, params: Json, caller: Caller) -> bytes:
         if (own := self._own.get(method)) is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hyperpi import strict_json
-from hyperpi.address import AgentId, NodeId
+from hyperpi.address import NodeId
 from hyperpi.errors import BadMessage, NodeUnreachable
 from hyperpi.event import Cursor, Reset
 from hyperpi.frames import FrameQueue
@@ -38,7 +38,7 @@ class Watcher(Protocol):
 class Subscription:
     """A watcher that the node was asked to serve."""
 
-    agent: AgentId
+    stream: str
     watcher: Watcher
     opened: asyncio.Future[mesh_pb2.Subscribed]
     begin: Callable[[], None]
@@ -98,17 +98,17 @@ class NodeLink:
             self._calls.pop(number, None)
 
     async def subscribe(
-        self, agent: AgentId, cursor: Cursor | None, watcher: Watcher, begin: Callable[[], None]
+        self, stream: str, cursor: Cursor | None, watcher: Watcher, begin: Callable[[], None]
     ) -> mesh_pb2.Subscribed:
-        """Have the node send an agent's events. Raises its error, or NodeUnreachable.
+        """Have the node send a stream's events. Raises its error, or NodeUnreachable.
 
         `begin` is called at the answer's own place in the stream: a replay comes after it, then live events.
         """
         number = next(self._numbers)
         opened: asyncio.Future[mesh_pb2.Subscribed] = asyncio.get_running_loop().create_future()
-        self._subscriptions[number] = Subscription(agent, watcher, opened, begin)
+        self._subscriptions[number] = Subscription(stream, watcher, opened, begin)
         epoch, seq = (cursor.epoch, cursor.seq) if cursor else ("", 0)
-        self.send(subscribe=mesh_pb2.Subscribe(subscription=number, agent=agent, epoch=epoch, seq=seq))
+        self.send(subscribe=mesh_pb2.Subscribe(subscription=number, agent=stream, epoch=epoch, seq=seq))
         try:
             async with asyncio.timeout(SUBSCRIBE_S):
                 return await opened
@@ -121,9 +121,9 @@ class NodeLink:
             if subscription.watcher is watcher:
                 del self._subscriptions[number]
 
-    def is_subscribing(self, agent: AgentId) -> bool:
-        """Whether the node was asked for an agent's events and has not answered yet."""
-        return any(s.agent == agent and not s.opened.done() for s in self._subscriptions.values())
+    def is_subscribing(self, stream: str) -> bool:
+        """Whether the node was asked for a stream and has not answered yet."""
+        return any(s.stream == stream and not s.opened.done() for s in self._subscriptions.values())
 
     # --- frames from the node --------------------------------------------------------------------------
 

@@ -16,9 +16,12 @@ from hyperpi.address import AgentId
 from hyperpi.errors import BadRequest, NotForThisRole, UnknownMethod
 from hyperpi.process_tree import descends_from
 from node.agents import HEARTBEAT_S, Agents
-from node.keepers import KeeperBook
+from node.keepers import KeeperBook, Shown
+from node.kinds import kind_named
 from node.process import is_alive
 from node.roster import AgentRecord
+from node.spawn import TerminalSize
+from node.terminals import Terminals
 
 
 class Scrolls(Protocol):
@@ -58,6 +61,7 @@ class AgentSocket:
         scrolls: Scrolls,
         approvals: Asks,
         keepers: KeeperBook,
+        terminals: Terminals,
         *,
         url_of: Callable[[AgentRecord], str],
         project_of: Callable[[Path], str | None],
@@ -67,6 +71,7 @@ class AgentSocket:
         self.scrolls = scrolls
         self.approvals = approvals
         self.keepers = keepers
+        self.terminals = terminals
         self.url_of = url_of
         self.project_of = project_of
         self.peers = peers
@@ -134,6 +139,8 @@ class _Peer:
                 return {"agents": self._edge.peers()}
             case "keeper.register":
                 return self._keeper_registers(_decode(raw, dict[str, Any]))
+            case "keeper.shown":
+                return self._keeper_shows(_decode(raw, Shown))
             case "keeper.exited":
                 return self._edge.keepers.exited(_decode(raw, dict[str, Any]), self._lines.peer_pid)
             case _:
@@ -143,8 +150,22 @@ class _Peer:
         answer = await self._edge.keepers.registered(said, self._lines.rpc, self._lines.peer_pid)
         kept = self._edge.keepers.kept(said["agent"])
         if kept is not None:
-            self._edge.agents.held(AgentId(kept.agent), kept.pid, kept.pid_start)
+            agent = AgentId(kept.agent)
+            registers = kind_named(kept.kind).registers
+            self._edge.agents.held(agent, kept.pid, kept.pid_start, registers=registers)
+            if (terminal := self._edge.keepers.terminal(agent)) is not None:
+                size = TerminalSize(terminal.cols, terminal.rows)
+                self._edge.terminals.held(agent, size, terminal.end)
+                self._edge.agents.has_terminal(agent, contract.TerminalSize(cols=size.cols, rows=size.rows))
         return answer
+
+    def _keeper_shows(self, said: Shown) -> dict[str, object]:
+        agent = AgentId(said.agent)
+        if self._edge.keepers.speaks_for(agent, self._lines.rpc):
+            self._edge.terminals.shown(agent, said.end)
+            registers = kind_named(self._edge.agents.roster.get(agent).kind).registers
+            self._edge.agents.shown(agent, registers=registers)
+        return {}
 
     def _me(self) -> AgentId:
         if self._agent is None:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0  # an agent silent for this long is asked whether it is there
 MISSED_BEATS = 3
+QUIET_S = 3.0  # a program in a terminal that has shown nothing for so long waits for somebody
 ASK_S = 10.0  # for what an agent answers from memory
 SNAPSHOT_ENTRIES = 200
 EVERYTHING = 1 << 40  # bytes: more than a ring may hold
@@ -90,6 +91,7 @@ class Agents:
         self._connections: dict[AgentId, AgentConnection] = {}
         self._exits: dict[AgentId, ExitWatch] = {}
         self._graces: dict[AgentId, asyncio.TimerHandle] = {}
+        self._quiet: dict[AgentId, asyncio.TimerHandle] = {}  # until a terminal counts as idle
         self._stopped_by: dict[AgentId, str] = {}
         self._asking: dict[AgentId, asyncio.Task[None]] = {}
         self._silent_beats: dict[AgentId, int] = {}
@@ -242,13 +244,46 @@ class Agents:
         self._say_state(record)
         self._changed(record.id)
 
-    def held(self, agent: AgentId, pid: int, pid_start: str | None) -> None:
-        """A keeper says which process it holds for an agent."""
+    def held(self, agent: AgentId, pid: int, pid_start: str | None, *, registers: bool) -> None:
+        """A keeper says which process it holds for an agent. One that does not register by itself is there
+        as soon as its keeper is.
+        """
         record = self.roster.get(agent)
         if record.pid is None:
             record.pid, record.pid_start = pid, pid_start
-            record.process_seen = time.time()
+        if agent not in self._exits and record.live:
             self._watch_exit(record)
+        if self.roster.held(agent, time.time(), registers=registers):
+            self._say_state(record)
+        self._changed(agent)
+
+    def has_terminal(self, agent: AgentId, size: contract.TerminalSize) -> None:
+        """It runs in a terminal of this size."""
+        record = self.roster.get(agent)
+        if record.terminal != size:
+            record.terminal = size
+            self._changed(agent)
+
+    def shown(self, agent: AgentId, *, registers: bool) -> None:
+        """Its terminal has shown something: of one that does not register, all that is to be known."""
+        if agent not in self.roster:
+            return
+        record, now = self.roster.get(agent), time.time()
+        stale = record.last_event is None or now - record.last_event > 1.0
+        entered = self.roster.shown(agent, now, registers=registers)
+        if entered:
+            self._say_state(record)
+        if stale or entered:
+            self._changed(agent)
+        if not registers:
+            if (timer := self._quiet.pop(agent, None)) is not None:
+                timer.cancel()
+            self._quiet[agent] = asyncio.get_running_loop().call_later(QUIET_S, self._is_quiet, agent)
+
+    def _is_quiet(self, agent: AgentId) -> None:
+        self._quiet.pop(agent, None)
+        if agent in self.roster and self.roster.quiet(agent, time.time()):
+            self._say_state(self.roster.get(agent))
             self._changed(agent)
 
     def exited(self, agent: AgentId, detail: str | None) -> None:
@@ -300,6 +335,8 @@ class Agents:
     def _dropped_from_roster(self, agent: AgentId) -> None:
         for table in (self._logs, self._stopped_by, self.watchers, self._silent_beats):
             table.pop(agent, None)
+        if (timer := self._quiet.pop(agent, None)) is not None:
+            timer.cancel()
         if (watch := self._exits.pop(agent, None)) is not None:
             watch.close()
         for observer in self.observers:
@@ -429,7 +466,7 @@ class Agents:
             await connection.call("ping", {}, HEARTBEAT_S * MISSED_BEATS)
 
     def _close(self) -> None:
-        for timer in self._graces.values():
+        for timer in (*self._graces.values(), *self._quiet.values()):
             timer.cancel()
         for watch in self._exits.values():
             watch.close()

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -36,11 +36,14 @@ from node.backend import Backend, Desks
 from node.bank_feeds import BankFeeds
 from node.disk_policy import DiskPolicy
 from node.folders import project_of
-from node.keepers import Ended, KeeperBook
+from node.keeper_files import Ended, Kept
+from node.keepers import KeeperBook
+from node.keeping.link import TERMINALS
 from node.kinds.pi_session import SessionFiles
 from node.link import Link, Target
 from node.load import LoadMeter
 from node.local_endpoint import LocalEndpoint, local_token
+from node.masters import Masters
 from node.mirrors import Mirrors
 from node.neighbours import announcement, hypivisor_addresses, to_dial
 from node.owner import OwnersBackend
@@ -51,7 +54,9 @@ from node.receipts import ReceiptStore
 from node.refusals import KeyRevoked, NodeUnknown
 from node.roster_store import RosterStore
 from node.scroll_desk import ScrollDesk
+from node.spawn import start_heir
 from node.spawning import Spawning
+from node.terminals import Terminals
 from pxldisk import Corrupt, Disk, ForeignPicture, PxlDiskError, WrongShape
 
 log = logging.getLogger(__name__)
@@ -116,7 +121,11 @@ class Node:
         self.prompts = Prompts(self.agents, self._notify, prompts)
         self.approvals = ApprovalDesk(self.agents, approvals, lambda: self.policy.approvals)
         self.scrolls = ScrollDesk(disk, receipts, self.agents, self._notify, restored_below)
-        self.keepers = KeeperBook(config.home.make("node", "keepers"), self._agent_ended)
+        self.keepers = KeeperBook(config.home.make("node", "keepers"), self._agent_ended, self._new_keeper)
+        self.masters = Masters(self._keeper_of)
+        self.terminals = Terminals(
+            config.home.make("node", "terminals"), self.keepers.follow, self._terminal_resized
+        )
         self.spawning = Spawning(
             self.agents,
             self.keepers,
@@ -142,6 +151,7 @@ class Node:
             self.scrolls,
             self.spawning,
             self.keepers,
+            self.terminals,
             disk,
             self.banks,
             self.mirrors,
@@ -151,6 +161,7 @@ class Node:
         self.meter = LoadMeter()
         self.link = Link(
             self.agents,
+            self.terminals,
             self.scrolls,
             self.banks,
             mirrors=self.mirrors,
@@ -169,7 +180,7 @@ class Node:
         self.local = LocalEndpoint(self.backend, local_token(self.folder / "token"))
         self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_process)
         self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
-        self.agents.observers.append(self.approvals)
+        self.agents.observers += [self.approvals, self.terminals]
 
     # --- what it looks like ----------------------------------------------------------------------------
 
@@ -220,6 +231,7 @@ class Node:
             self.scrolls,
             self.approvals,
             self.keepers,
+            self.terminals,
             url_of=lambda record: self.local.url_of(record.name),
             project_of=self._project_of,
             peers=self._peers,
@@ -245,6 +257,7 @@ class Node:
                     "mirrors": self.mirrors.run(),
                     "banks": self.banks.run(),
                     "agent-socket": agent_socket.serve(sockets / "agents.sock", self.folder / "agent.addr"),
+                    "masters": self.masters.serve(sockets / TERMINALS),
                     "control": self.control.serve(sockets / "node.sock"),
                     "window": self.owner.window.run(self.control.occupancy),
                     "link": self.link.run(),
@@ -289,9 +302,26 @@ class Node:
 
     # --- facts from its parts --------------------------------------------------------------------------
 
+    def _keeper_of(self, agent: str) -> int | None:
+        kept = self.keepers.kept(agent)
+        return kept.keeper_pid if kept is not None else None
+
+    async def _new_keeper(self, kept: Kept) -> Kept | None:
+        """For an agent whose keeper was killed, while we hold its terminal open."""
+        master = self.masters.of(kept.agent)
+        if master is None:
+            return None
+        pid, start = await start_heir(kept.agent, master, self.config.home)
+        return replace(kept, keeper_pid=pid, keeper_start=start)
+
+    def _terminal_resized(self, agent: AgentId) -> None:
+        if (size := self.terminals.size(agent)) is not None:
+            self.agents.has_terminal(agent, contract.TerminalSize(cols=size.cols, rows=size.rows))
+
     async def _agent_ended(self, ended: Ended) -> None:
         """A keeper's report: written down before the keeper may forget it."""
         agent = AgentId(ended.agent)
+        self.masters.drop(agent)
         try:
             self.agents.exited(agent, _end_detail(ended))
         except HyperPiError:

@@ -4,6 +4,7 @@ One table from methods to what they do here. Who may call what was checked befor
 checked where it matters, in `spawning`.
 """
 
+import base64
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ import msgspec
 from hyperpi import contract, roles, strict_json
 from hyperpi.address import AgentId, new_id
 from hyperpi.contract import Json
-from hyperpi.errors import BadRequest, NodeUnreachable, NotFound, UnknownMethod
+from hyperpi.errors import BadRequest, Conflict, NodeUnreachable, NotFound, UnknownMethod
 from hyperpi.event import Cursor, Reset
 from hyperpi.mesh_view import MeshView
 from hyperpi.ring import Ring
@@ -30,7 +31,9 @@ from node.mirrors import Mirrors
 from node.process import is_alive, wait_for_end
 from node.prompts import Prompts
 from node.scroll_desk import ScrollDesk
+from node.spawn import TerminalSize
 from node.spawning import Spawning
+from node.terminals import Terminals
 from pxldisk import Disk
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,27 @@ class LocalFeed:
         self._released(self)
 
 
+class LocalTerminal:
+    """One viewer's hold on an agent's terminal: a `terminal_view.TerminalFeed`."""
+
+    def __init__(self, agent: AgentId, terminals: Terminals) -> None:
+        self.agent: str = agent
+        self.ring: Ring = terminals.hold(agent)
+        self.ended: Reset | None = None
+        self._terminals = terminals
+
+    async def scrollback(self, offset: int | None) -> bytes:
+        """See terminal_view.TerminalFeed."""
+        found = await self._terminals.scrollback(
+            AgentId(self.agent), offset, None, contract.MAX_TERMINAL_BYTES
+        )
+        return strict_json.encode(found)
+
+    def release(self) -> None:
+        """See terminal_view.TerminalFeed."""
+        self._terminals.release(AgentId(self.agent))
+
+
 @dataclass(frozen=True, slots=True)
 class Desks:
     """The parts that answer."""
@@ -70,6 +94,7 @@ class Desks:
     scrolls: ScrollDesk
     spawning: Spawning
     keepers: KeeperBook
+    terminals: Terminals
     disk: Disk
     banks: BankFeeds
     mirrors: Mirrors
@@ -91,6 +116,10 @@ class Backend(Observer):
             "agent.prompt": self._agent_prompt,
             "agent.abort": self._agent_abort,
             "agent.stop": self._agent_stop,
+            "agent.input": self._agent_input,
+            "agent.resize": self._agent_resize,
+            "agent.scrollback": self._agent_scrollback,
+            "agent.recording": self._agent_recording,
             "agent.forget": self._agent_forget,
             "agent.rename": self._agent_rename,
             "agent.answer": self._agent_answer,
@@ -130,6 +159,10 @@ class Backend(Observer):
         self._feeds.setdefault(record.id, set()).add(feed)
         self._count_watchers(record.id)
         return feed
+
+    async def terminal(self, agent: str) -> LocalTerminal:
+        """See viewer.Backend."""
+        return LocalTerminal(self._desks.agents.resolve(agent).id, self._desks.terminals)
 
     async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> BankFeed:
         """See viewer.Backend."""
@@ -216,19 +249,64 @@ class Backend(Observer):
         if not record.live:
             return {}
         agents.stopping(agent, caller.name)
-        if self._desks.keepers.kept(agent) is not None:
-            await self._desks.keepers.stop(agent, STOP_GRACE_S)
+        if (kept := self._desks.keepers.kept(agent)) is not None:
+            # A pi in a terminal says goodbye when it is asked, and not when its window is closed.
+            asks = kept.terminal_folder is not None and agents.is_connected(agent)
+            await self._desks.keepers.stop(agent, STOP_GRACE_S, hang_up=not asks)
+            if asks and not await self._asked_to_stop(agent):
+                await self._desks.keepers.stop(agent, STOP_GRACE_S)
             return {}
-        try:
-            await agents.connection(agent).call("stop", {}, ASK_S)
-        except (UnknownMethod, NodeUnreachable):
-            pass
-        else:
-            if record.pid is None or await wait_for_end(record.pid, record.pid_start, STOP_GRACE_S):
-                return {}
+        if await self._asked_to_stop(agent) and (
+            record.pid is None or await wait_for_end(record.pid, record.pid_start, STOP_GRACE_S)
+        ):
+            return {}
         if record.pid is not None and is_alive(record.pid, record.pid_start):
             os.kill(record.pid, signal.SIGTERM)
         return {}
+
+    async def _asked_to_stop(self, agent: AgentId) -> bool:
+        """Whether the agent itself has taken the order."""
+        try:
+            await self._desks.agents.connection(agent).call("stop", {}, ASK_S)
+        except (UnknownMethod, NodeUnreachable):
+            return False
+        return True
+
+    async def _agent_input(self, params: Json, _caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Input, params)
+        agent = self._terminal_of(params)
+        try:
+            typed = base64.b64decode(wanted.data, validate=True)
+        except ValueError:
+            raise BadRequest("data must be base64") from None
+        await self._desks.keepers.send_input(agent, typed)
+        return {}
+
+    async def _agent_resize(self, params: Json, _caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Resize, params)
+        agent, size = self._terminal_of(params), TerminalSize(wanted.cols, wanted.rows)
+        await self._desks.keepers.resize(agent, size)
+        self._desks.terminals.resized(agent, size)
+        return {}
+
+    def _terminal_of(self, params: Json) -> AgentId:
+        """An agent that has a terminal. Raises Conflict, NotFound."""
+        agent = self._agent(params)
+        record = self._desks.agents.roster.get(agent)
+        if record.terminal is None:
+            raise Conflict(f"{record.name} has no terminal here", hint="prompt it instead")
+        if not record.live:
+            raise Conflict(f"{record.name} has ended", hint="what its terminal showed can still be read")
+        return agent
+
+    async def _agent_scrollback(self, params: Json, _caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Scrollback, params)
+        terminals = self._desks.terminals
+        return await terminals.scrollback(self._agent(params), wanted.offset, wanted.before, wanted.limit)
+
+    async def _agent_recording(self, params: Json, _caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Recording, params)
+        return await self._desks.terminals.recording(self._agent(params), wanted.offset)
 
     async def _agent_forget(self, params: Json, _caller: Caller) -> Json:
         self._desks.agents.forget(self._agent(params))

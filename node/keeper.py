@@ -1,7 +1,8 @@
-"""The keeper: holds one spawned agent's pipes, so that the agent outlives the node.
+"""The keeper: holds one spawned agent's terminal or pipes, so that the agent outlives the node.
 
 Runs as `python -I -S keeper.py SPEC`, where SPEC is the file that node/spawn.py wrote, with the child's
-environment as its own and the child's folder as an open descriptor. It starts the child, always drains it,
+environment as its own and the child's folder as an open descriptor. It starts the child, or, as `keeper.py
+SPEC FD`, takes over one whose keeper was killed and whose terminal is open as FD. It always drains the child,
 dials the node again and again, ends the child's whole tree when told to, and reports the end: to the node,
 or, when there is none, in the file `<agent>.exit.json` beside SPEC. What the agent does it does not know.
 
@@ -21,25 +22,29 @@ from node.keeping.lines import Json, line_of, save
 from node.keeping.processes import process_at
 
 
-def start(spec_path: str) -> Keeper | None:
-    """Start the child as SPEC says, in the folder that is open already; None if the system refuses."""
+def start(spec_path: str, adopted: int | None = None) -> Keeper | None:
+    """Start the child as SPEC says, in the folder that is open already, or take over the one in the terminal
+    `adopted`; None if the system refuses.
+    """
     with open(spec_path, encoding="utf-8") as file:
         spec: Json = json.load(file)
-    folder = spec["cwd_fd"]
-    assert isinstance(folder, int)
     try:
-        os.fchdir(folder)
-        os.close(folder)
-        keeper = Keeper(spec_path, spec)
+        if adopted is None:
+            folder = spec["cwd_fd"]
+            assert isinstance(folder, int)
+            os.fchdir(folder)
+            os.close(folder)
+        keeper = Keeper(spec_path, spec, adopted)
     except OSError as exc:
-        with contextlib.suppress(OSError):
-            os.unlink(spec_path)
+        if adopted is None:
+            with contextlib.suppress(OSError):
+                os.unlink(spec_path)
         say({"error": exc.strerror or str(exc), "errno": exc.errno})
         return None
     os.chdir("/")  # hold no disk that somebody wants to unmount
     own = process_at(os.getpid())
     known: Json = {
-        "pid": keeper.child.process.pid,
+        "pid": keeper.child.pid,
         "pid_start": keeper.child.start,
         "keeper_pid": os.getpid(),
         "keeper_start": own.start if own else "",
@@ -61,5 +66,5 @@ def say(message: Json) -> None:
     os.close(null)
 
 
-if __name__ == "__main__" and (keeper := start(sys.argv[1])):
+if __name__ == "__main__" and (keeper := start(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else None)):
     keeper.run()

@@ -10,18 +10,18 @@ import base64
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from hyperpi.errors import BadRequest, Conflict, HyperPiError, NodeUnreachable, NotFound
 from hyperpi.rpc import Caller
-from node.process import ExitWatch, end_tree, process_start
-from node.spawn import AGENT_ID, START_S, Spawned
+from node.keeper_files import Ended, Kept, Unstarted, forget, leftover, leftovers, read_file
+from node.process import ExitWatch, end_tree, is_alive, process_start
+from node.spawn import AGENT_ID, START_S, Spawned, TerminalSize
 
 log = logging.getLogger(__name__)
 
@@ -31,57 +31,16 @@ ORPHAN_S = 2.0  # a child whose keeper was killed sees its stdin end, and gets t
 RETRY_S = 5.0  # before an end that could not be written down is offered again
 MAX_ENDED = 1_000  # ends remembered, to know a repeated report
 
-Why = Literal["exited", "keeper_lost", "never_started"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A spawned agent that has not ended, as far as is known, and the keeper that holds it."""
+class TerminalState:
+    """What a keeper says of the terminal that it holds."""
 
-    agent: str
-    instance: str
-    kind: str
-    cwd: str
-    pid: int
-    pid_start: str
-    keeper_pid: int
-    keeper_start: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a spawned agent ended. Also the params of keeper.exited, and what an exit file holds."""
-
-    agent: str
-    instance: str
-    kind: str
-    pid: int | None = None
-    code: int | None = None  # exit code, or
-    signal: str | None = None  # e.g. "SIGKILL"; neither is known when the keeper was lost
-    output: str = ""  # the last of it, at most 64 KiB
-    stopped: bool = False  # by order of a node
-    at: float | None = None  # Unix seconds; None: found out now
-    why: Why = "exited"
-
-    @property
-    def detail(self) -> str:
-        """The end in a few words, for a person."""
-        if self.why == "keeper_lost":
-            return "its keeper was killed"
-        if self.why == "never_started":
-            return "it never started"
-        how = f"killed by {self.signal}" if self.signal else f"exit code {self.code}"
-        return f"stopped ({how})" if self.stopped else how
-
-
-@dataclass(frozen=True, slots=True)
-class Unstarted:
-    """A keeper's file without processes: its node died in the middle of a start, or a moment ago."""
-
-    agent: str
-    instance: str = ""
-    kind: str = ""
-    age_s: float = 0.0
+    cols: int
+    rows: int
+    end: int  # offset up to which its output is recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,55 +53,21 @@ class Registration:
     pid: int
     pid_start: str
     keeper_pid: int
+    version: int = 1
+    terminal: TerminalState | None = None
 
 
-# --- files ------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Params of keeper.shown: the recording of a terminal has grown."""
 
-T = TypeVar("T")
-
-
-def leftovers(folder: Path) -> list[Kept | Ended | Unstarted]:
-    """What keepers and an earlier node have left in the keepers folder, one for each agent. Blocks."""
-    names = {path.name.removesuffix(".json").removesuffix(".exit") for path in folder.glob("*.json")}
-    found = (_leftover(folder, agent) for agent in sorted(names) if AGENT_ID.fullmatch(agent))
-    return [left for left in found if left is not None]
+    agent: str
+    end: int
 
 
-def _leftover(folder: Path, agent: str) -> Kept | Ended | Unstarted | None:
-    if (ended := read_end(folder, agent)) is not None:
-        return ended
-    path = folder / f"{agent}.json"
-    try:
-        age_s = max(0.0, time.time() - path.stat().st_mtime)
-    except FileNotFoundError:
-        return None  # its keeper ended in this very moment, and somebody has taken the report
-    kept = _read(path, Kept)
-    return kept or replace(_read(path, Unstarted) or Unstarted(agent), agent=agent, age_s=age_s)
-
-
-def read_end(folder: Path, agent: str) -> Ended | None:
-    """The report that a keeper has left for a node, if there is one."""
-    return _read(folder / f"{agent}.exit.json", Ended)
-
-
-def _read(path: Path, shape: type[T]) -> T | None:
-    """None for what is missing or not of this shape: a start that was cut short leaves such files."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=shape)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def forget(folder: Path, agent: str) -> None:
-    """Remove an agent's files: its end is known. What cannot be removed is offered to the next node.
-
-    The report goes last: without it the agent would look as if its keeper had been lost.
-    """
-    for name in (f"{agent}.json.tmp", f"{agent}.json", f"{agent}.exit.json.tmp", f"{agent}.exit.json"):
-        try:
-            (folder / name).unlink(missing_ok=True)
-        except OSError as exc:
-            log.warning("a keeper's file stays agent=%s error=%s", agent, exc.strerror)
+async def nobody(_kept: Kept) -> Kept | None:
+    """Nobody takes over an agent whose keeper was killed."""
+    return None
 
 
 # --- the book ---------------------------------------------------------------------------------------
@@ -153,14 +78,22 @@ class KeeperBook:
 
     `on_end(ended)` is awaited for every agent that has ended, one at a time. It must have written the end
     down when it returns, since then nobody else knows it any more; if it raises, the end is offered again.
-    After a crash of the node the same end may come twice.
+    After a crash of the node the same end may come twice. `take_over(kept)` gives an agent whose keeper was
+    killed another one, if that can be; it may raise.
     """
 
-    def __init__(self, folder: Path, on_end: Callable[[Ended], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        on_end: Callable[[Ended], Awaitable[None]],
+        take_over: Callable[[Kept], Awaitable[Kept | None]] = nobody,
+    ) -> None:
         self._folder = folder
         self._on_end = on_end
+        self._take_over = take_over
         self._kept: dict[str, Kept] = {}
         self._connections: dict[str, Caller] = {}
+        self._terminals: dict[str, TerminalState] = {}
         self._watches: dict[int, ExitWatch] = {}  # by the keeper's pid
         # Of whom only run() still has to take care; at most one entry a keeper.
         self._gone: asyncio.Queue[Kept | Ended | Unstarted] = asyncio.Queue()
@@ -209,6 +142,14 @@ class KeeperBook:
         """Whether its keeper is on the line."""
         return agent in self._connections
 
+    def terminal(self, agent: str) -> TerminalState | None:
+        """What its keeper said last of the terminal that it holds, if it holds one."""
+        return self._terminals.get(agent)
+
+    def speaks_for(self, agent: str, connection: Caller) -> bool:
+        """Whether this is the connection of the agent's keeper."""
+        return self._connections.get(agent) is connection
+
     # what keepers say
 
     def started(self, spawned: Spawned) -> None:
@@ -223,6 +164,7 @@ class KeeperBook:
                 pid_start=spawned.pid_start,
                 keeper_pid=spawned.keeper_pid,
                 keeper_start=spawned.keeper_start,
+                terminal_folder=spawned.terminal_folder,
             )
         )
 
@@ -239,6 +181,8 @@ class KeeperBook:
             raise Conflict(f"agent {said.agent} has another keeper")
         _check_peer(kept, peer_pid)
         self._adopt(kept)
+        if said.terminal is not None:
+            self._terminals[said.agent] = said.terminal
         async with self._connected:
             self._connections[said.agent] = connection
             self._connected.notify_all()
@@ -250,7 +194,7 @@ class KeeperBook:
         kept = self._kept.get(ended.agent)
         if kept is None and ended.agent not in self._ended:
             _check_id(ended.agent)
-            kept = await asyncio.to_thread(_read, self._folder / f"{ended.agent}.json", Kept)
+            kept = await asyncio.to_thread(read_file, self._folder / f"{ended.agent}.json", Kept)
         if kept is None:
             return {}  # known already, perhaps from the file
         if kept.instance != ended.instance:
@@ -266,15 +210,16 @@ class KeeperBook:
 
     # what the node wants of them
 
-    async def stop(self, agent: str, grace_s: float) -> None:
+    async def stop(self, agent: str, grace_s: float, *, hang_up: bool = True) -> None:
         """Have an agent's whole tree ended; returns when that is under way, `on_end` tells the rest.
 
-        Its stdin is closed at once; what still runs after the grace is ended by force. Raises NotFound.
+        Its stdin is closed, or its terminal hung up, at once, unless whoever calls asks it to end; what still
+        runs after the grace is ended by force. Raises NotFound.
         """
         kept = self._living(agent)
         try:
             connection = await self._connection(agent)
-            await connection.call("stop", {"grace_s": grace_s}, CALL_S)
+            await connection.call("stop", {"grace_s": grace_s, "hang_up": hang_up}, CALL_S)
         except HyperPiError as exc:
             # Its keeper is suspended, or dials another node. Its child can be ended all the same.
             log.warning("a keeper does not take orders agent=%s error=%s", agent, exc)
@@ -285,6 +230,18 @@ class KeeperBook:
         self._living(agent)
         connection = await self._connection(agent)
         await connection.call("input", {"data": base64.b64encode(chunk).decode()}, CALL_S)
+
+    async def resize(self, agent: str, size: TerminalSize) -> None:
+        """Give an agent's terminal another size. Raises NotFound, NodeUnreachable."""
+        self._living(agent)
+        connection = await self._connection(agent)
+        await connection.call("resize", {"cols": size.cols, "rows": size.rows}, CALL_S)
+
+    async def follow(self, agent: str, on: bool) -> None:
+        """Say whether somebody looks at an agent's terminal. Raises NotFound, NodeUnreachable."""
+        self._living(agent)
+        connection = await self._connection(agent)
+        await connection.call("follow", {"on": on}, CALL_S)
 
     # inside
 
@@ -309,9 +266,9 @@ class KeeperBook:
             return kept
         _check_id(said.agent)
         path = self._folder / f"{said.agent}.json"
-        if (kept := await asyncio.to_thread(_read, path, Kept)) is not None:
+        if (kept := await asyncio.to_thread(read_file, path, Kept)) is not None:
             return kept
-        spec = await asyncio.to_thread(_read, path, Unstarted)
+        spec = await asyncio.to_thread(read_file, path, Unstarted)
         if spec is None or said.agent in self._ended:
             raise NotFound("no such agent was started here")
         # The disk was full when the keeper wanted to note its processes, so its word has to do.
@@ -339,11 +296,14 @@ class KeeperBook:
         """A keeper has ended: normally because its agent has and we know; else find out how."""
         if kept.agent in self._ended:
             return
-        left = await asyncio.to_thread(_leftover, self._folder, kept.agent)
+        left = await asyncio.to_thread(leftover, self._folder, kept.agent)
         if left is None:  # an earlier node has taken the report, and then the keeper removed its files
             self._note_end(kept.agent)
             return
         ended = left if isinstance(left, Ended) else None
+        if ended is None and (heir := await self._heir(kept)) is not None:
+            self._adopt(heir)
+            return
         if ended is None:
             log.warning("a keeper was lost agent=%s keeper=%d", kept.agent, kept.keeper_pid)
             # The child saw its stdin end; one that does not care is ended, as nobody holds it any more.
@@ -351,11 +311,26 @@ class KeeperBook:
             ended = Ended(kept.agent, kept.instance, kept.kind, kept.pid, why="keeper_lost")
         await self._settle(ended)
 
+    async def _heir(self, kept: Kept) -> Kept | None:
+        """The agent with another keeper; None if it has ended too, or nobody can hold it."""
+        if not is_alive(kept.pid, kept.pid_start):
+            return None
+        try:
+            heir = await self._take_over(kept)
+        except HyperPiError as exc:
+            log.warning("no other keeper could be started agent=%s reason=%s", kept.agent, exc)
+            return None
+        if heir is not None:
+            log.warning(
+                "a keeper was killed, another one took over agent=%s keeper=%d", kept.agent, heir.keeper_pid
+            )
+        return heir
+
     async def _settle(self, left: Ended | Unstarted) -> None:
         """Report an end that no keeper will report, as often as it takes."""
         if isinstance(left, Unstarted):
             await asyncio.sleep(max(0.0, START_S - left.age_s))  # its keeper may still be starting
-            again = await asyncio.to_thread(_leftover, self._folder, left.agent)
+            again = await asyncio.to_thread(leftover, self._folder, left.agent)
             if isinstance(again, Kept):
                 self._adopt(again)
             if not isinstance(again, Unstarted):
@@ -382,8 +357,8 @@ class KeeperBook:
         self._ended[agent] = None
         while len(self._ended) > MAX_ENDED:
             del self._ended[next(iter(self._ended))]
-        self._kept.pop(agent, None)
-        self._connections.pop(agent, None)
+        for table in (self._kept, self._connections, self._terminals):
+            table.pop(agent, None)
 
 
 def _check_id(agent: str) -> None:

@@ -13,6 +13,7 @@ from hyperpi.errors import HyperPiError, NotFound
 from hyperpi.event import Cursor
 from hyperpi.mesh_view import MeshView
 from hyperpi.roles import OPERATOR, Caller
+from hyperpi.terminal_view import TerminalFeed
 from hyperpi.viewer import BankFeed, Feed
 from node.agents import Agents
 from node.backend import Backend
@@ -70,6 +71,16 @@ class OwnersBackend:
             if not self._link.up:
                 raise
         return await (await self.window.client()).feed(agent, cursor)
+
+    async def terminal(self, agent: str) -> TerminalFeed:
+        """See viewer.Backend: of an agent of this machine, else of one of the mesh."""
+        try:
+            self._agents.resolve(agent)
+        except NotFound:
+            if not self._link.up:
+                raise
+            return await (await self.window.client()).terminal(agent)
+        return await self._backend.terminal(agent)
 
     async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> BankFeed:
         """See viewer.Backend: a bank of this machine, else of another one."""

@@ -16,7 +16,7 @@ from node.approval_policy import DEFAULT_TEXT as APPROVALS_TEXT
 from node.approval_policy import ApprovalPolicy, parse_approvals
 from node.disk_policy import DEFAULT_TEXT as DISK_TEXT
 from node.disk_policy import DiskPolicy, parse_disk
-from node.kinds import KINDS
+from node.kinds import KINDS, Kind
 from node.mirror_policy import DEFAULT_TEXT as MIRRORS_TEXT
 from node.mirror_policy import MirrorPolicy, parse_mirrors
 
@@ -45,7 +45,10 @@ class Policy:
 
 def default_policy(user_home: Path) -> Policy:
     """What holds as long as there is no node.toml."""
-    return Policy(roots=(user_home,), kinds={n: k.command for n, k in KINDS.items() if k.command})
+    return Policy(
+        roots=(user_home,),
+        kinds={name: kind.command for name, kind in KINDS.items() if kind.command is not None},
+    )
 
 
 def default_file() -> str:
@@ -63,9 +66,11 @@ DEFAULT_FILE = f"""\
 # max_agents = {MAX_AGENTS}
 
 # The command of each kind of agent: a program found on PATH, or its absolute path, and its arguments.
-# Nothing goes through a shell. A kind that is not listed here cannot be started (pi always can).
+# Nothing goes through a shell. pi and terminal can be started unless their list is empty; a terminal runs
+# what is asked for, or your shell, unless a command stands here. Other kinds must be listed.
 [kinds]
-# pi = ["pi", "--mode", "rpc"]
+# pi = ["pi"]
+# terminal = ["bash"]
 
 # Agents get your environment, never Hyper-Pi's own secrets. Patterns: "AWS_*" means all that begin so.
 [environment]
@@ -98,9 +103,12 @@ def parse_policy(text: str, user_home: Path) -> Policy:
     environment = _table(whole, "environment")
     _known(environment, "environment.", ("withhold", "only"))
     default = default_policy(user_home)
+    listed = _kinds(_table(whole, "kinds"))
+    kinds = {**default.kinds, **listed}
+    forbidden = {name for name, command in listed.items() if not command}
     return Policy(
         roots=_roots(whole, user_home) if "roots" in whole else default.roots,
-        kinds={**default.kinds, **_kinds(_table(whole, "kinds"))},
+        kinds={name: command for name, command in kinds.items() if name not in forbidden},
         withheld=_texts(environment, "withhold", "environment.") if "withhold" in environment else (),
         only=_texts(environment, "only", "environment.") if "only" in environment else None,
         max_agents=_count(whole, "max_agents", default.max_agents),
@@ -159,10 +167,8 @@ def _kinds(table: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
         if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 32:
             raise _Wrong(f"kinds.{name}: a kind is named by up to 32 letters, digits, - and _")
         command = _texts(table, name, "kinds.")
-        if not command:
-            raise _Wrong(f"kinds.{name} is empty")
         # A relative program would be looked up in whatever folder an agent starts in.
-        if "/" in command[0] and not command[0].startswith("/"):
+        if command and "/" in command[0] and not command[0].startswith("/"):
             raise _Wrong(f"kinds.{name}: {command[0]!r} must be a name on PATH or an absolute path")
         found[name] = command
     return found
@@ -180,6 +186,14 @@ def check_kind(policy: Policy, kind: str) -> tuple[str, ...]:
             f"this node starts no agents of kind {kind!r}",
             hint=f"kinds here: {', '.join(sorted(policy.kinds))}; its node.toml can add more under [kinds]",
         ) from None
+
+
+def command_line(policy: Policy, kind: Kind, args: Sequence[str], *, headless: bool) -> tuple[str, ...]:
+    """What to run for a kind of agent; empty: the owner's shell. Raises RefusedByPolicy, BadRequest."""
+    command = check_kind(policy, kind.name)
+    if headless and kind.headless is None:
+        raise BadRequest(f"an agent of kind {kind.name} cannot do without a terminal")
+    return (*command, *((kind.headless or ()) if headless else ()), *check_args(args))
 
 
 def check_args(args: Sequence[str]) -> tuple[str, ...]:

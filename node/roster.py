@@ -47,6 +47,7 @@ class AgentRecord:
     process_seen: float | None = None
     stream_seen: float | None = None
     turn_seen: float | None = None
+    terminal: contract.TerminalSize | None = None  # of the one that it runs in, if we hold it
     spawned: bool = False  # held by a keeper of ours
     request_id: str | None = None
     said_bye: str | None = None
@@ -226,6 +227,28 @@ class Roster:
             self._enter(record, record.state_before, record.asking, now)
         return record
 
+    def held(self, agent: AgentId, now: float, *, registers: bool) -> bool:
+        """Its keeper is there, and so is its process. Returns whether its state changed."""
+        record = self.get(agent)
+        record.process_seen = now
+        if registers or record.state not in {"starting", "unreachable"}:
+            return False
+        return self._enter(record, "idle", None, now)
+
+    def shown(self, agent: AgentId, now: float, *, registers: bool) -> bool:
+        """Its terminal has shown something. Returns whether its state changed."""
+        record = self.get(agent)
+        record.process_seen = record.stream_seen = now
+        if registers or not record.live:
+            return False
+        record.last_event = now
+        return self._enter(record, "working", None, now)
+
+    def quiet(self, agent: AgentId, now: float) -> bool:
+        """Its terminal has shown nothing for a while. Returns whether its state changed."""
+        record = self.get(agent)
+        return record.state == "working" and self._enter(record, "idle", None, now)
+
     def bye(self, agent: AgentId, reason: str) -> None:
         """A polite end is announced; the process may still be running for a moment."""
         self.get(agent).said_bye = reason
@@ -342,6 +365,7 @@ def agent_shape(
         ),
         pending=pending,
         pid_start=record.pid_start,
+        terminal=record.terminal,
         watchers=watchers,
         usage=record.usage,
     )

@@ -27,10 +27,11 @@ from hyperpi.errors import BadRequest, Conflict, HyperPiError, NotFound, Overloa
 from node.folders import create_folder, opened
 from node.keeping.lines import Json, save
 from node.kinds import kind_named
-from node.policy import Policy, agent_environment, check_args, check_count, check_kind, is_utf8
+from node.policy import Policy, agent_environment, check_count, command_line, is_utf8
 
 KEEPER = Path(__file__).with_name("keeper.py")
 START_S = 20.0  # a keeper needs 50 ms; a machine that is this much slower cannot use another agent
+TERMINAL_VARIABLES = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}  # what its viewers can show
 AGENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it names files
 
 
@@ -44,6 +45,15 @@ class SpawnOrder:
     path: str  # absolute, or beginning with ~/
     new_folder: str | None = None  # made in `path`; the agent starts in it
     args: tuple[str, ...] = ()
+    headless: bool = False  # without a terminal, where its kind can
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalSize:
+    """Columns and rows."""
+
+    cols: int = 120
+    rows: int = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,7 @@ class Spawned:
     pid_start: str
     keeper_pid: int
     keeper_start: str
+    terminal_folder: str | None = None  # of its recording, if it has a terminal
 
 
 async def start_agent(
@@ -78,11 +89,18 @@ def _start(
 ) -> Spawned:
     if not AGENT_ID.fullmatch(order.agent):
         raise BadRequest("an agent's id is up to 64 letters, digits, - and _")
-    command = check_kind(policy, order.kind)
-    args = check_args(order.args)
+    kind = kind_named(order.kind)
+    argv = command_line(policy, kind, order.args, headless=order.headless)
     ours = {"HYPERPI_HOME": str(home.path), "HYPERPI_INSTANCE": order.instance}
     child_environment = agent_environment(policy, environment, ours)
-    program = find_program(command[0], child_environment.get("PATH", os.defpath))
+    argv = argv or (child_environment.get("SHELL", "/bin/sh"),)
+    program = find_program(argv[0], child_environment.get("PATH", os.defpath))
+    held = kind.held(argv)
+    terminal_folder = str(home.make("node", "terminals") / order.agent) if held.terminal else None
+    if terminal_folder is not None:
+        child_environment |= TERMINAL_VARIABLES
+        for name in ("COLUMNS", "LINES"):  # of whatever terminal the node was started in
+            child_environment.pop(name, None)
     keepers = home.make("node", "keepers")
     with _reserved(keepers, order.agent, policy) as spec_path:
         path = order.path
@@ -97,14 +115,17 @@ def _start(
                 "instance": order.instance,
                 "kind": order.kind,
                 "program": program,
-                "argv": [*command, *args],
+                "argv": argv,
                 "env_names": sorted(filter(is_utf8, child_environment)),  # the values never touch the disk
                 "cwd": cwd,
                 "cwd_fd": folder,
-                "stdout": kind_named(order.kind).stdout,
+                "stdout": held.stdout,
                 "address_file": str(home.node / "agent.addr"),
                 "created_at": time.time(),
             }
+            if terminal_folder is not None:
+                size = TerminalSize()
+                spec |= {"terminal_folder": terminal_folder, "cols": size.cols, "rows": size.rows}
             _write(spec_path, spec)
             known = _run_keeper(spec_path, folder, child_environment, home)
     return Spawned(
@@ -112,12 +133,23 @@ def _start(
         order.instance,
         order.kind,
         cwd,
-        (*command, *args),
+        argv,
         pid=known["pid"],
         pid_start=known["pid_start"],
         keeper_pid=known["keeper_pid"],
         keeper_start=known["keeper_start"],
+        terminal_folder=terminal_folder,
     )
+
+
+async def start_heir(agent: str, master: int, home: Home) -> tuple[int, str]:
+    """Give an agent whose keeper was killed a new one, which gets a copy of its terminal's master.
+
+    Returns the new keeper's pid and start, which stand in its file by then. Raises Overloaded.
+    """
+    spec_path = home.node / "keepers" / f"{agent}.json"
+    said = await asyncio.to_thread(_run_keeper, spec_path, master, {}, home, (str(master),))
+    return said["keeper_pid"], said["keeper_start"]
 
 
 def find_program(name: str, path: str) -> str:
@@ -183,7 +215,7 @@ class _Detached(subprocess.Popen[bytes]):
 
 
 def _run_keeper(
-    spec_path: Path, folder: int, environment: Mapping[str, str], home: Home
+    spec_path: Path, fd: int, environment: Mapping[str, str], home: Home, args: tuple[str, ...] = ()
 ) -> Mapping[str, Any]:
     """Start a keeper and wait for its word on the child. Raises what `_refused` gives, or Overloaded."""
     log_path = home.make("logs") / "keepers.log"
@@ -194,12 +226,12 @@ def _run_keeper(
     try:
         # The environment is the child's: nothing of ours is in it, and the keeper itself needs none (-I).
         keeper = _Detached(
-            [sys.executable, "-I", "-S", str(KEEPER), str(spec_path)],
+            [sys.executable, "-I", "-S", str(KEEPER), str(spec_path), *args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log_fd,
             env=environment,
-            pass_fds=(folder,),
+            pass_fds=(fd,),
             start_new_session=True,
         )
     except OSError as exc:

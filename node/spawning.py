@@ -15,8 +15,9 @@ from hyperpi.errors import BadRequest
 from node.agents import Agents
 from node.folders import list_folders, project_of
 from node.keepers import KeeperBook
+from node.kinds import kind_named
 from node.policy import Policy
-from node.spawn import SpawnOrder, start_agent
+from node.spawn import SpawnOrder, TerminalSize, start_agent
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,11 @@ class Spawning:
         """Start an agent; the same request twice gives the same one. Raises as spawn.start_agent does."""
         if not 0 < len(wanted.request_id) <= 128:
             raise BadRequest("request_id has 1 to 128 characters")
+        if wanted.prompt and not kind_named(wanted.kind).registers:
+            raise BadRequest(
+                f"an agent of kind {wanted.kind} takes no prompts",
+                hint="start it, then type into it",
+            )
         if (known := self._agents.roster.by_request(wanted.request_id)) is not None and known.pid is not None:
             return known.id
         starting = self._starting.get(wanted.request_id)
@@ -90,6 +96,7 @@ class Spawning:
             path=wanted.path,
             new_folder=wanted.new_folder,
             args=tuple(wanted.args),
+            headless=wanted.headless,
         )
         try:
             spawned = await start_agent(
@@ -105,7 +112,11 @@ class Spawning:
         project = await asyncio.to_thread(project_of, spawned.cwd, self._user_home)
         self._keepers.started(spawned)
         self._agents.placed(record.id, spawned.cwd, project.name if project else None)
-        self._agents.held(record.id, spawned.pid, spawned.pid_start)
+        registers = kind_named(wanted.kind).registers
+        self._agents.held(record.id, spawned.pid, spawned.pid_start, registers=registers)
+        if spawned.terminal_folder is not None:  # at once: whoever has started it may look right away
+            size = TerminalSize()
+            self._agents.has_terminal(record.id, contract.TerminalSize(cols=size.cols, rows=size.rows))
         await self._saved(record.id)  # before the answer: the same request after a crash starts no second one
         log.info("agent spawned agent=%s kind=%s pid=%d", record.id, wanted.kind, spawned.pid)
         return record.id

@@ -36,7 +36,9 @@ VIEWER_METHODS = {
         "`{mesh, epoch, rev, me: {name, role}, nodes: [Node], agents: [Agent], limits}`; then `mesh.changed`"
     ),
     "agent.attach": Row(
-        '`{agent, resume: "ok"|"fresh"|"gap", epoch, seq, snapshot?: Snapshot}`; then `agent.events`'
+        '`{agent, resume: "ok"|"fresh"|"gap", epoch, seq, snapshot?: Snapshot, terminal?: {offset, start,'
+        " end, cols, rows}}`; then `agent.events`, and with `terminal` also `agent.terminal`, from `offset`"
+        " on: where that is not the one asked for, what lies between is not kept"
     ),
     "agent.detach": Row("`{}`"),
     "agent.history": Row("`{entries: [Entry], more}`, oldest first"),
@@ -49,6 +51,13 @@ VIEWER_METHODS = {
     ),
     "agent.abort": Row("`{}`"),
     "agent.stop": Row("`{}`"),
+    "agent.input": Row("`{}`"),
+    "agent.resize": Row("`{}`"),
+    "agent.scrollback": Row(
+        "`{offset, data, start, end, cols, rows, epoch, seq}`: bytes in base64 from `offset` on, of those "
+        "from `start` to `end` that are kept"
+    ),
+    "agent.recording": Row("`{lines: [text], next}`: lines of an asciicast, version 2"),
     "agent.forget": Row("`{}`"),
     "agent.rename": Row("`{}`"),
     "agent.answer": Row("`{approval: Approval}` as it was decided; -32009 when somebody was faster"),
@@ -129,7 +138,10 @@ NOTICES = {
     "mesh.changed": "`{epoch, from, rev, nodes?, agents?, gone?}`: the revisions (from, rev]; "
     "after a hole or another epoch call `mesh.get` again",
     "agent.events": "`{agent, epoch, events: [Event]}` of the agents that are attached",
-    "agent.reset": "`{agent, epoch, reason}`: the conversation itself changed; attach again",
+    "agent.terminal": "`{agent, offset, data, cols?, rows?}`: bytes in base64 that its terminal shows; with "
+    "a size, it has that from here on. An offset beyond the end of the bytes before: some were skipped",
+    "agent.reset": "`{agent, epoch, reason, terminal?}`: the conversation itself changed, or with `terminal` "
+    "just the stream of its terminal; attach again",
     "prompt.changed": "`{agent, id, receipt}`",
     "nearby.changed": "`{}`: an admin who shows `node.nearby` asks again",
     "trust.changed": "`{}`, to admins: tokens, sessions or the audit trail may have changed; twice a second "

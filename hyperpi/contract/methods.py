@@ -4,7 +4,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from hyperpi.contract.shape import DEFAULT_TTL_S, MAX_ROWS, MAX_SEQ, Json, Shape
+from hyperpi.contract.shape import DEFAULT_TTL_S, MAX_ROWS, MAX_SEQ, MAX_TERMINAL_BYTES, Json, Shape
+
+MAX_TYPED_CHARS = 128 << 10  # of base64 in one call; a paste is typed in several
 
 
 class AgentParams(Shape):
@@ -73,6 +75,37 @@ class ApprovalList(Shape):
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 200
 
 
+class Input(Shape):
+    """agent.input: bytes that are typed into its terminal, base64."""
+
+    agent: str
+    data: Annotated[str, msgspec.Meta(max_length=MAX_TYPED_CHARS)]
+
+
+class Resize(Shape):
+    """agent.resize: the last one holds, for everybody who looks."""
+
+    agent: str
+    cols: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+    rows: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+
+
+class Scrollback(Shape):
+    """agent.scrollback: what its terminal showed from `offset`, or just before `before`, or last of all."""
+
+    agent: str
+    offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
+    before: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_TERMINAL_BYTES)] = MAX_TERMINAL_BYTES
+
+
+class Recording(Shape):
+    """agent.recording: a piece of it as asciinema has it; `offset` is the `next` of the piece before."""
+
+    agent: str
+    offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] = 0
+
+
 class NodeParams(Shape):
     """Methods that take just a node."""
 
@@ -98,6 +131,7 @@ class Spawn(Shape):
     name: str | None = None
     prompt: str | None = None
     args: list[str] = msgspec.field(default_factory=list)
+    headless: bool = False  # without a terminal, where the kind can
 
 
 class Scroll(Shape):
@@ -270,6 +304,10 @@ METHOD_PARAMS: dict[str, type[Shape]] = {
     "agent.answer": Answer,
     "agent.policy": AgentPolicy,
     "approval.list": ApprovalList,
+    "agent.input": Input,
+    "agent.resize": Resize,
+    "agent.scrollback": Scrollback,
+    "agent.recording": Recording,
     "node.folders": Folders,
     "node.spawn": Spawn,
     "scroll.send": Scroll,

@@ -24,6 +24,7 @@ SCROLL_STATES = (
 MAX_SCROLL_BYTES = 64 << 10
 MAX_FRAME_BYTES = 1 << 20  # a line on the agent socket, a text frame from a viewer
 MAX_SEQ = 2**63 - 1  # places in a stream are 64 bits on the wire between machines
+MAX_TERMINAL_BYTES = 256 << 10  # of what a terminal showed, in one answer
 MAX_ROWS = 4_096  # of one answer
 DEFAULT_TTL_S = 86_400
 MAX_TTL_S = 30 * 86_400

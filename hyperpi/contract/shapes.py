@@ -31,6 +31,13 @@ class Session(Shape):
     name: str | None = None
 
 
+class TerminalSize(Shape):
+    """Of a terminal."""
+
+    cols: int
+    rows: int
+
+
 class Agent(Shape):
     """One running (or ended) worker on a node. `node` is the node's id, `address` is name@node."""
 
@@ -54,6 +61,7 @@ class Agent(Shape):
     usage: Usage
     pending: int = 0  # approvals that it waits for
     resumed_from: str | None = None
+    terminal: TerminalSize | None = None  # if it runs in one that its node holds
     pid_start: str | None = None  # tells that process from others with its pid; opaque
 
 

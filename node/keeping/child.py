@@ -66,20 +66,24 @@ class PiOutput:
         return line_of({"type": "extension_ui_response", "id": request["id"], "cancelled": True})
 
 
+def environment_of(spec: Json) -> dict[str, str]:
+    """The child's environment: Python may have added variables of its own to the one that we were given."""
+    names = spec["env_names"]
+    assert isinstance(names, list)
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 class Child:
     """The program and its pipes. Its output is always drained, whoever listens."""
 
     def __init__(self, spec: Json, selector: selectors.BaseSelector) -> None:
-        argv, names = spec["argv"], spec["env_names"]
+        argv = spec["argv"]
         assert isinstance(argv, list)
-        assert isinstance(names, list)
         self.selector = selector
         self.pi = PiOutput() if spec["stdout"] == "pi-rpc" else None
         self.tail = Tail()
         self.unwritten = bytearray()
         self.stdin_ends = False  # once all is written
-        # Python may have added variables of its own to the environment that we were given for the child.
-        environment = {name: os.environ[name] for name in names if name in os.environ}
         self.process = subprocess.Popen(
             argv,
             executable=str(spec["program"]),
@@ -87,7 +91,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env=environment,
+            env=environment_of(spec),
             start_new_session=True,
         )
         pipes = [pipe for pipe in (self.process.stdin, self.process.stdout, self.process.stderr) if pipe]
@@ -98,8 +102,17 @@ class Child:
             os.set_blocking(fd, False)
         for fd in self.outputs:
             selector.register(fd, selectors.EVENT_READ, lambda _, fd=fd: self.read(fd))
-        found = process_at(self.process.pid)
+        self.pid = self.process.pid
+        found = process_at(self.pid)
         self.start = found.start if found else ""
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, or a signal as a negative number; None while it runs."""
+        return self.process.returncode
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
 
     def read(self, fd: int) -> bool:
         """Take one chunk; whether there may be more."""
@@ -145,20 +158,22 @@ class Child:
         except BlockingIOError:
             return
         except OSError:  # the child has closed its stdin
-            self.close_stdin()
+            self.close_input()
             return
         if not self.unwritten:
             self.selector.unregister(self.stdin)
             if self.stdin_ends:
-                self.close_stdin()
+                self.close_input()
 
-    def end_stdin(self) -> None:
+    def end_input(self) -> None:
         """The orderly way to end a headless agent: it reads what was written, then the end."""
+        if self.stdin is None:
+            return
         self.stdin_ends = True
         if not self.unwritten:
-            self.close_stdin()
+            self.close_input()
 
-    def close_stdin(self) -> None:
+    def close_input(self) -> None:
         if self.stdin is None:
             return
         if self.unwritten:

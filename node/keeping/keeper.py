@@ -11,7 +11,10 @@ from collections.abc import Callable
 from node.keeping.child import Child
 from node.keeping.lines import Json, save
 from node.keeping.link import Failed, NodeLink
+from node.keeping.terminal import TerminalChild, size_of
 from node.keeping.tree import Tree
+
+VERSION = 2  # of what node and keeper say to each other; a keeper may be older than its node
 
 FIRST_REDIAL_S, MAX_REDIAL_S = 0.1, 1.0  # how long an agent may be missing after a node's restart
 STABLE_S = 5.0  # a connection that lived this long was a good one
@@ -23,12 +26,15 @@ MAX_SWEEPS = 100  # of these after SIGKILL; what is left then, only the kernel c
 SHUTDOWN_GRACE_S = 5.0  # when the keeper itself is told to end: the machine is going down,
 SHUTDOWN_LINGER_S = 1.0  # and waits for nobody
 MAX_GRACE_S = 600.0
+SHOWN_EVERY_S = 1.0  # a terminal at which nobody looks is mentioned that often
+ADOPTED_LOOK_S = 0.2  # where the system cannot tell of the end of another's child
 
 
 class Keeper:
     """One child, one node, one loop."""
 
-    def __init__(self, spec_path: str, spec: Json) -> None:
+    def __init__(self, spec_path: str, spec: Json, adopted: int | None = None) -> None:
+        """`adopted`: the terminal of a program that runs already, whose keeper was killed."""
         self.spec_path = spec_path
         self.exit_path = spec_path.removesuffix(".json") + ".exit.json"
         self.spec = spec
@@ -36,8 +42,18 @@ class Keeper:
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.woken = self.catch_signals()
         self.node = NodeLink(str(spec["address_file"]), self.selector, self.serve, self.on_lost)
-        self.child = Child(spec, self.selector)
-        self.tree = Tree(self.child.process.pid, self.child.start)
+        self.terminal: TerminalChild | None = None  # the child, if it has a terminal
+        if "terminal_folder" in spec:
+            self.child: Child | TerminalChild = TerminalChild(spec, self.selector, self.on_shown, adopted)
+            self.terminal = self.child
+        else:
+            self.child = Child(spec, self.selector)
+        if adopted is not None:
+            self.watch_adopted()
+        self.tree = Tree(self.child.pid, self.child.start)
+        self.followed = False  # somebody looks at the terminal: the node is told at once of what it shows
+        self.telling = False  # the node has not yet answered to what it was told last
+        self.told = 0  # up to which offset it knows
         self.redial_s = FIRST_REDIAL_S
         self.dialled_at = 0.0
         self.stopping = False  # told to end the child
@@ -96,7 +112,7 @@ class Keeper:
             self.stop(SHUTDOWN_GRACE_S)
             if "linger" in self.timers:
                 self.after("linger", self.linger_s, self.on_lingered)
-        if self.report is None and self.child.process.poll() is not None:
+        if self.report is None and self.child.ended():
             self.on_exit()
 
     # the node
@@ -111,9 +127,11 @@ class Keeper:
             names = ("agent", "instance", "kind")
             params = {name: self.spec[name] for name in names}
             params |= {
-                "pid": self.child.process.pid,
+                "version": VERSION,
+                "pid": self.child.pid,
                 "pid_start": self.child.start,
                 "keeper_pid": os.getpid(),
+                "terminal": self.terminal_state(),
             }
             self.ask("keeper.register", params, self.on_registered)
 
@@ -137,6 +155,11 @@ class Keeper:
         self.timers.pop("answer", None)
         if result is None:  # it does not know us (yet): come back later, the agent goes on
             self.node.drop()
+        elif self.terminal is not None:
+            self.telling = False
+            self.told = 0
+            self.node.hand_over(self.terminal.master, {"agent": self.spec["agent"]})
+            self.tell_shown()
 
     def serve(self, method: str, params: Json) -> Json:
         """What the node may ask. Raises Failed."""
@@ -146,10 +169,16 @@ class Keeper:
             grace_s = params.get("grace_s", SHUTDOWN_GRACE_S)
             if not isinstance(grace_s, int | float) or not 0 <= grace_s <= MAX_GRACE_S:
                 raise Failed(-32602, f"grace_s must be seconds from 0 to {MAX_GRACE_S:g}")
-            self.stop(float(grace_s))
+            self.stop(float(grace_s), hang_up=params.get("hang_up") is not False)
             return {}
         if method == "input":
             return self.input(params.get("data"))
+        if method == "resize" and self.terminal is not None:
+            return self.resize(params)
+        if method == "follow" and self.terminal is not None:
+            self.followed = params.get("on") is True
+            self.tell_shown()
+            return {}
         raise Failed(-32601, f"a keeper has no method {method}")
 
     def input(self, data: object) -> Json:
@@ -161,10 +190,70 @@ class Keeper:
             raise Failed(-32029, "the agent does not read its input")
         return {}
 
+    # the terminal
+
+    def terminal_state(self) -> Json | None:
+        if self.terminal is None:
+            return None
+        cols, rows = self.terminal.size
+        return {"cols": cols, "rows": rows, "end": self.terminal.recorder.end}
+
+    def resize(self, params: Json) -> Json:
+        assert self.terminal is not None
+        size = size_of(params)
+        if size is None:
+            raise Failed(-32602, "cols and rows are whole numbers from 1")
+        self.terminal.resize(*size)
+        return {}
+
+    def on_shown(self) -> None:
+        if self.followed:
+            self.tell_shown()
+        elif "shown" not in self.timers:  # a sign of life is enough
+            self.after("shown", SHOWN_EVERY_S, self.tell_shown)
+
+    def tell_shown(self) -> None:
+        """Say how far the recording goes; while that is on its way, what comes on top is told together."""
+        if self.terminal is None or self.telling or self.terminal.recorder.end == self.told:
+            return
+        if self.node.socket is None or self.report is not None:
+            return
+        self.telling = True
+        self.told = self.terminal.recorder.end
+        self.node.call("keeper.shown", {"agent": self.spec["agent"], "end": self.told}, self.on_shown_told)
+
+    def on_shown_told(self, result: Json | None) -> None:
+        self.telling = False
+        if result is not None and self.followed:
+            self.tell_shown()
+
+    def watch_adopted(self) -> None:
+        """Its end is no SIGCHLD of ours."""
+        try:
+            ended = os.pidfd_open(self.child.pid)
+        except (OSError, AttributeError):
+            self.after("adopted", ADOPTED_LOOK_S, self.look_at_adopted)
+        else:
+            self.selector.register(ended, selectors.EVENT_READ, lambda _: self.on_adopted_end(ended))
+
+    def look_at_adopted(self) -> None:
+        if self.child.ended():
+            self.on_exit()
+        else:
+            self.after("adopted", ADOPTED_LOOK_S, self.look_at_adopted)
+
+    def on_adopted_end(self, ended: int) -> None:
+        self.selector.unregister(ended)
+        os.close(ended)
+        if self.report is None:
+            self.on_exit()
+
     # stopping
 
-    def stop(self, grace_s: float) -> None:
-        """Close stdin; after the grace SIGTERM to the whole tree, then SIGKILL. Repeated: it only hurries."""
+    def stop(self, grace_s: float, *, hang_up: bool = True) -> None:
+        """Close stdin, or hang up the terminal, unless the node asks the program by itself; after the grace
+        SIGTERM to the whole tree, then SIGKILL. Repeated: it only hurries.
+        """
         if self.report is not None or self.terminated:
             return
         if self.stopping:
@@ -172,12 +261,14 @@ class Keeper:
         else:
             self.stopping = True
             self.tree.look(self.node.peer_pid())  # now: whose parents have ended is not to be told any more
-            self.child.end_stdin()
+        if hang_up:
+            self.child.end_input()
         self.after("end", grace_s, self.terminate)
 
     def terminate(self) -> None:
         self.terminated = True
         self.tree.look(self.node.peer_pid())
+        self.child.end_input()  # a shell in a terminal does not mind SIGTERM
         self.tree.send(signal.SIGTERM)
         self.after("end", TERM_S, self.kill)
 
@@ -202,16 +293,16 @@ class Keeper:
     # the end
 
     def on_exit(self) -> None:
-        code = self.child.process.returncode
-        self.child.close_stdin()
+        code = self.child.code
+        self.child.close_input()
         self.child.drain()
         self.report = {
             "agent": self.spec["agent"],
             "instance": self.spec["instance"],
             "kind": self.spec["kind"],
-            "pid": self.child.process.pid,
-            "code": code if code >= 0 else None,
-            "signal": signal_name(-code) if code < 0 else None,
+            "pid": self.child.pid,
+            "code": code if code is not None and code >= 0 else None,
+            "signal": signal_name(-code) if code is not None and code < 0 else None,
             "stopped": self.stopping,
             "at": time.time(),
             "output": self.child.tail.text(),

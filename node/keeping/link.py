@@ -1,5 +1,6 @@
 """A keeper's end of the agent socket."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -12,6 +13,8 @@ from node.keeping.lines import MAX_LINE_BYTES, Json, line_of
 
 LINUX = sys.platform == "linux"
 CHUNK_BYTES = 64 << 10
+TERMINALS = "terminals.sock"  # beside the agent socket: there descriptors are handed over
+HAND_OVER_S = 1.0
 MAX_UNSENT_BYTES = 2 << 20  # several reports; more means that the node does not read
 
 
@@ -42,6 +45,7 @@ class NodeLink:
         self.serve = serve
         self.lost = lost
         self.socket: socket.socket | None = None
+        self.folder = ""  # of the node's sockets
         self.incoming = b""
         self.outgoing = bytearray()
         self.waiting: dict[int, Callable[[Json | None], None]] = {}  # answers to come, by id
@@ -63,6 +67,7 @@ class NodeLink:
         except (OSError, ValueError):
             link.close()
             return False
+        self.folder = os.path.dirname(path)
         self.socket = link
         self.selector.register(link, selectors.EVENT_READ, self.on_ready)
         return True
@@ -83,6 +88,13 @@ class NodeLink:
         self.number += 1
         self.waiting[self.number] = answered
         self.send({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params})
+
+    def hand_over(self, fd: int, message: Json) -> None:
+        """Give the node a descriptor of its own, so that it stays open whatever becomes of us."""
+        with socket.socket(socket.AF_UNIX) as other, contextlib.suppress(OSError):
+            other.settimeout(HAND_OVER_S)
+            other.connect(os.path.join(self.folder, TERMINALS))
+            socket.send_fds(other, [line_of(message)], [fd])
 
     def send(self, message: Json) -> None:
         if self.socket is None:

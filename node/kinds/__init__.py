@@ -1,25 +1,13 @@
-"""What a node must know of each kind of agent that it can start."""
+"""What a node must know of each kind of agent that it can start: a small file describes one."""
 
-from dataclasses import dataclass
-from typing import Literal
+from node.kinds import pi, terminal
+from node.kinds.kind import Kind
 
-from node.kinds import pi
+KINDS = {kind.name: kind for kind in (pi.KIND, terminal.KIND)}
 
-Stdout = Literal["plain", "pi-rpc"]
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of program: its default command, and how its keeper treats what it prints."""
-
-    name: str
-    command: tuple[str, ...] | None = None  # None: node.toml gives it
-    stdout: Stdout = "plain"
-
-
-KINDS = {"pi": Kind("pi", pi.COMMAND, pi.STDOUT)}
+__all__ = ["KINDS", "Kind", "kind_named"]
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of that name; one that we do not know is a plain program."""
+    """The kind of that name; one that we do not know is a program that registers by itself."""
     return KINDS.get(name, Kind(name))

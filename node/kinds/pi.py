@@ -1,12 +1,22 @@
-"""Kind pi: the unmodified pi, headless.
+"""Kind pi: the unmodified pi, in a terminal as if somebody had typed it, or headless.
 
-Its global extension registers it with the node by itself, so the keeper only has to hold its stdin open,
-drain its output, and answer the questions that nobody sits there to answer.
+Its global extension registers it with the node by itself, so its conversation and its terminal are two views
+of one session. A headless one reads commands from its stdin, which the keeper holds open.
 """
 
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Final
 
-COMMAND: Final = ("pi", "--mode", "rpc")
+from node.kinds.kind import Held, Kind
 
-# Lines of pi's protocol are no output for a person, and dialogs among them are answered "cancelled".
-STDOUT: Final[Literal["pi-rpc"]] = "pi-rpc"
+HEADLESS: Final = ("--mode", "rpc")
+
+
+def held(argv: Sequence[str]) -> Held:
+    """In rpc mode what it prints is a protocol, and dialogs are lines of it."""
+    if "--mode" in argv[:-1] and argv[argv.index("--mode") + 1] == "rpc":
+        return Held(terminal=False, stdout="pi-rpc")
+    return Held(terminal=True)
+
+
+KIND: Final = Kind("pi", command=("pi",), headless=HEADLESS, held=held)

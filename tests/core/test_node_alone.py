@@ -26,7 +26,7 @@ class Nothing:
 def backend() -> Backend:
     agents = Agents(Roster(), Nothing(), node="n-den", node_name="den")  # type: ignore[arg-type]
     nothing = Nothing()
-    desks = Desks(agents, *[nothing] * 9)  # type: ignore[arg-type]
+    desks = Desks(agents, *[nothing] * 10)  # type: ignore[arg-type]
     return Backend(desks, lambda: msgspec.UNSET)  # type: ignore[arg-type,return-value]
 
 

@@ -41,7 +41,7 @@ async def link(agents: Agents) -> Link:
     """A link with an open stream that nothing reads yet."""
     parameters = inspect.signature(Link).parameters.values()
     parts = {p.name: lambda *_: None for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-    made = Link(agents, None, None, **parts)  # type: ignore[arg-type]  # no part of it is asked here
+    made = Link(agents, None, None, None, **parts)  # type: ignore[arg-type]  # no part of it is asked here
     made._queue = FrameQueue()
     return made
 

@@ -442,7 +442,7 @@ class Program:
     def _notice(self, method: str, params: Json) -> None:
         if method == "agent.events":
             self.following[params["agent"]].take(params)
-        elif method == "agent.reset":
+        elif method == "agent.reset" and not params.get("terminal"):
             self.following[params["agent"]].resets.append(params)
         elif method == "mesh.changed":
             # What changed while the answer to mesh.get was made may be told twice, and is then the same.

@@ -17,10 +17,13 @@ import msgspec
 
 from hyperpi.config import Home
 from hyperpi.lines import Lines
-from node.keepers import Ended, KeeperBook
+from node.keeper_files import Ended, Kept
+from node.keepers import KeeperBook
+from node.keeping.link import TERMINALS
+from node.masters import Masters
 from node.policy import Policy
 from node.process import process_start
-from node.spawn import Spawned, SpawnOrder, start_agent
+from node.spawn import Spawned, SpawnOrder, start_agent, start_heir
 
 PATIENCE_S = 15.0  # for an event that takes milliseconds on an idle machine
 
@@ -35,7 +38,8 @@ class Node:
         self.calls: list[tuple[str, Any]] = []
         self.on_end: Callable[[Ended], None] = lambda ended: None  # may raise, as a full disk would
         self.refuse: set[str] = set()  # methods that are not answered
-        self.book = KeeperBook(home.path / "node" / "keepers", self._ended)
+        self.book = KeeperBook(home.path / "node" / "keepers", self._ended, self._take_over)
+        self.masters = Masters(lambda agent: kept.keeper_pid if (kept := self.book.kept(agent)) else None)
         self._happened = asyncio.Condition()
         self._peers: dict[Lines, asyncio.Task[None] | None] = {}
         self._dead = False
@@ -44,6 +48,7 @@ class Node:
         await self.book.recover()
         self._running = asyncio.create_task(self.book.run())
         self.path.unlink(missing_ok=True)
+        self._handed_over = asyncio.create_task(self.masters.serve(self.path.parent / TERMINALS))
         self._server = await asyncio.start_unix_server(self._accept, str(self.path), limit=1 << 20)
         self.home.make("node")
         (self.home.node / "agent.addr").write_text(str(self.path) + "\n")
@@ -54,9 +59,11 @@ class Node:
         self._dead = True
         self._server.close()
         self._running.cancel()
+        self._handed_over.cancel()
         for peer in list(self._peers):
             peer.cut()
-        await asyncio.gather(self._running, *(t for t in self._peers.values() if t), return_exceptions=True)
+        tasks = (self._running, self._handed_over)
+        await asyncio.gather(*tasks, *(t for t in self._peers.values() if t), return_exceptions=True)
         self.path.unlink(missing_ok=True)
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -70,6 +77,12 @@ class Node:
 
     async def connected(self, agent: str) -> None:
         await self.until(lambda: self.book.is_connected(agent))
+
+    async def _take_over(self, kept: Kept) -> Kept | None:
+        if (master := self.masters.of(kept.agent)) is None:
+            return None
+        pid, start = await start_heir(kept.agent, master, self.home)
+        return replace(kept, keeper_pid=pid, keeper_start=start)
 
     async def _ended(self, ended: Ended) -> None:
         self.on_end(ended)
@@ -85,6 +98,8 @@ class Node:
                 await asyncio.Event().wait()
             if method == "keeper.register":
                 answer = await self.book.registered(params, peer.rpc, peer.peer_pid)
+            elif method == "keeper.shown":
+                answer = {}
             else:
                 answer = await self.book.exited(params, peer.peer_pid)
             async with self._happened:

@@ -15,7 +15,8 @@ from keeper_rig import Rig, rig_in, until
 from hyperpi.errors import BadRequest, Conflict, NodeUnreachable, NotFound, Overloaded
 from hyperpi.rpc import Connection
 from node import keeper, process, spawn
-from node.keepers import Ended, KeeperBook
+from node.keeper_files import Ended
+from node.keepers import KeeperBook
 from node.keeping import keeper as keeping
 from node.keeping.child import PiOutput
 from node.keeping.processes import processes
@@ -695,6 +696,8 @@ async def test_a_keeper_does_not_grow_with_what_its_child_prints(rig: Rig) -> No
         "open(sys.argv[1], 'w').close()\n"
         "os.read(0, 1)",
         str(done),
+        "--mode",
+        "rpc",
         kind="pi",  # one endless line of protocol
     )
     await node.connected(one.agent)
@@ -746,7 +749,7 @@ os.write(2, b"answers: " + json.dumps(answers).encode() + b"\n")
 
 async def test_pis_dialogs_are_cancelled_and_its_protocol_is_no_output(rig: Rig) -> None:
     node = await rig.node()
-    one = await rig.start_python(ASKING, kind="pi")
+    one = await rig.start_python(ASKING, "--mode", "rpc", kind="pi")
     ended = await node.end_of(one.agent)
     assert ended.code == 0
     lines = sorted(ended.output.splitlines())

@@ -9,6 +9,7 @@ import pytest
 from hyperpi.config import BadConfig
 from hyperpi.errors import BadRequest, RefusedByPolicy
 from node import policy
+from node.kinds import kind_named
 from node.mirror_policy import MirrorPolicy
 from node.policy import (
     Policy,
@@ -16,6 +17,7 @@ from node.policy import (
     check_args,
     check_count,
     check_kind,
+    command_line,
     default_file,
     default_policy,
     load_policy,
@@ -26,9 +28,39 @@ from node.policy import (
 HOME = Path("/home/ada")
 
 
-def test_without_a_file_agents_start_in_the_home_and_are_pi(tmp_path: Path) -> None:
+def test_without_a_file_agents_start_in_the_home_and_are_pi_or_any_program_in_a_terminal(
+    tmp_path: Path,
+) -> None:
     assert load_policy(tmp_path / "node.toml", HOME) == default_policy(HOME)
-    assert default_policy(HOME) == Policy(roots=(HOME,), kinds={"pi": ("pi", "--mode", "rpc")}, max_agents=64)
+    kinds = {"pi": ("pi",), "terminal": ()}
+    assert default_policy(HOME) == Policy(roots=(HOME,), kinds=kinds, max_agents=64)
+
+
+def test_an_empty_list_forbids_a_kind() -> None:
+    assert set(parse_policy("[kinds]\nterminal = []", HOME).kinds) == {"pi"}
+    assert set(parse_policy("[kinds]\npi = []\nbot = ['bot']", HOME).kinds) == {"terminal", "bot"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "headless", "runs"),
+    [
+        ("pi", (), False, ("pi",)),
+        ("pi", ("--model", "x"), True, ("pi", "--mode", "rpc", "--model", "x")),
+        ("terminal", ("htop", "-d", "5"), False, ("htop", "-d", "5")),
+        ("terminal", (), False, ()),  # the owner's shell
+    ],
+)
+def test_what_is_run_is_the_kinds_command_and_what_was_asked_for(
+    kind: str, args: tuple[str, ...], headless: bool, runs: tuple[str, ...]
+) -> None:
+    assert command_line(default_policy(HOME), kind_named(kind), args, headless=headless) == runs
+
+
+def test_a_terminal_cannot_be_headless_and_a_command_of_the_owner_stays_in_front() -> None:
+    with pytest.raises(BadRequest, match="cannot do without a terminal"):
+        command_line(default_policy(HOME), kind_named("terminal"), ("htop",), headless=True)
+    owners = parse_policy("[kinds]\nterminal = ['tmux', 'new']", HOME)
+    assert command_line(owners, kind_named("terminal"), ("sh",), headless=False) == ("tmux", "new", "sh")
 
 
 def test_the_default_file_changes_nothing_and_its_examples_are_valid(tmp_path: Path) -> None:
@@ -61,6 +93,7 @@ def test_every_key_is_read() -> None:
         kinds={
             "pi": ("/opt/pi/bin/pi", "--mode", "rpc", "--no-session"),
             "bot-2": ("python3", "-m", "bot"),
+            "terminal": (),
         },
         withheld=("AWS_*",),
         only=("PATH", "LC_*"),
@@ -91,7 +124,6 @@ def test_every_key_is_read() -> None:
         ("max_agents = '5'", "max_agents must be a whole number"),
         ("kinds = 5", "kinds must be a table"),
         ("[kinds]\npi = 'pi --mode rpc'", "kinds.pi must be a list of texts"),
-        ("[kinds]\npi = []", "kinds.pi is empty"),
         ("[kinds]\npi = ['./pi']", "'./pi' must be a name on PATH or an absolute path"),
         ("[kinds]\n'a b' = ['x']", "kinds.a b: a kind is named by"),
         ("[environment]\nonly = 'PATH'", "environment.only must be a list"),
@@ -119,7 +151,7 @@ def test_a_file_that_is_not_text_or_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused_and_the_known_ones_are_named() -> None:
-    assert check_kind(default_policy(HOME), "pi") == ("pi", "--mode", "rpc")
+    assert check_kind(default_policy(HOME), "pi") == ("pi",)
     with pytest.raises(RefusedByPolicy) as refused:
         check_kind(default_policy(HOME), "bash")
     assert "pi" in str(refused.value.hint)
