@@ -23,7 +23,7 @@ from hyperpi.errors import BadRequest, Unusable
 CA_LIFE = timedelta(days=20 * 365)  # a new CA means that every machine joins again
 # Renewed at a start, never while running; its key lies beside the CA's, so a short life would buy nothing.
 SERVER_LIFE = timedelta(days=5 * 365)
-WEB_LIFE = timedelta(days=397)  # browsers refuse more than 398 (CA/Browser Forum Ballot SC31)
+WEB_LIFE = timedelta(days=395)  # with BACKDATE; browsers refuse more than 398 (CA/B Forum Ballot SC31)
 NODE_LIFE = timedelta(days=7)
 BACKDATE = timedelta(seconds=tls.BACKDATE_S)
 
@@ -131,7 +131,8 @@ class MeshCa:
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except Exception:  # unreadable, of another CA, without names: all of them mean "make a new one"
             return False
-        return set(names) == set(_hosts(hosts)) and now < tls.renew_at(certificate_pem)
+        due = tls.renew_at(certificate_pem)  # a beginning in the future: made when our clock was ahead
+        return set(names) == set(_hosts(hosts)) and tls.begins_at(certificate_pem) <= now < due
 
     def _issue_server(self, public_key: bytes, hosts: Sequence[str], life: timedelta, now: float) -> bytes:
         return self._issue(public_key, _hosts(hosts), ExtendedKeyUsageOID.SERVER_AUTH, life, now)

@@ -18,7 +18,7 @@ import grpc
 from hyperpi import tls
 from hyperpi.address import clean_name, new_id
 from hyperpi.database import DiskThread
-from hyperpi.errors import BadRequest, HyperPiError, NotFound
+from hyperpi.errors import BadRequest, Conflict, HyperPiError, NotFound
 from hyperpi.status import status_of
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2 as pb
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2_grpc as rpc
@@ -63,6 +63,16 @@ REFUSALS: dict[type[HyperPiError], pb.Refusal] = {
     JoinFull: pb.JOIN_FULL,
     JoinSuperseded: pb.JOIN_SUPERSEDED,
 }
+
+
+class OtherMesh(Conflict):
+    """A machine came with a token of another mesh; it kept the token to itself. Not retryable."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a machine came with a token of another mesh",
+            hint="make a token here for it: `hyperpi token create --role node`",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,10 @@ class Enroller:
         self._requests.check(address)
         self._requests.failed(address)
 
+    def now(self) -> float:
+        """Unix seconds, by the clock that everything here goes by."""
+        return self._clock()
+
     def check_key(self, public_key: bytes) -> None:
         """Raise KeyRevoked before anybody is asked to look at a code."""
         self._store.check_key(public_key)
@@ -224,9 +238,17 @@ class EnrolmentService(rpc.EnrolmentServicer):
         request: pb.GetMeshRequest,
         context: grpc.aio.ServicerContext[pb.GetMeshRequest, pb.GetMeshReply],
     ) -> pb.GetMeshReply:
-        """Which mesh this is; nothing secret."""
+        """Which mesh this is and what time it has; nothing secret."""
         mesh = self._mesh()
-        return pb.GetMeshReply(ca_pem=self._ca.certificate_pem, mesh_id=mesh.id, mesh_name=mesh.name)
+        if request.wanted and not tls.base32(self._ca.fingerprint).startswith(request.wanted.lower()):
+            address = peer_host(context.peer())
+            await self._disk.call(self._enroller.refused, "node.join", address, OtherMesh(), {})
+        return pb.GetMeshReply(
+            ca_pem=self._ca.certificate_pem,
+            mesh_id=mesh.id,
+            mesh_name=mesh.name,
+            now_ms=int(self._enroller.now() * 1000),
+        )
 
     async def Enroll(
         self,

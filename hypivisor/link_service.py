@@ -17,6 +17,7 @@ import msgspec
 
 from hyperpi import __version__, strict_json, tls
 from hyperpi.address import AgentId, NodeId, agent_of, is_terminal
+from hyperpi.clock import OFF_S
 from hyperpi.errors import BadMessage, Conflict, HyperPiError, NodeUnreachable, NotFound, Overloaded
 from hyperpi.event import Cursor, Reset
 from hyperpi.roles import AGENT, OPERATOR, Caller
@@ -49,6 +50,9 @@ class NodeMemory(Protocol):
 
     async def node_seen(self, node: NodeId, boot: int) -> str:
         """Record a node's start; its name. Raises Conflict for a stale boot, NotFound."""
+
+    async def clock_off(self, node: NodeId, name: str, ahead_s: float) -> None:
+        """Its clock was that far ahead of ours when it linked."""
 
     def roster_changed(self, node: NodeId) -> None:
         """Its remembered roster is out of date."""
@@ -220,7 +224,15 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
             )
         name = await self._memory.node_seen(node, hello.boot)
         agents = [msgspec.json.decode(a.agent_json) for a in hello.agents]  # before anything is registered
-        about = {"version": hello.version, "platform": hello.platform, "address": hello.address}
+        about: dict[str, Any] = {
+            "version": hello.version,
+            "platform": hello.platform,
+            "address": hello.address,
+        }
+        ahead_s = hello.now_ms / 1000 - time.time() if hello.now_ms else 0.0
+        if abs(ahead_s) >= OFF_S:
+            about["clock_s"] = round(ahead_s, 1)
+            await self._memory.clock_off(node, name, ahead_s)
         self.registry.link(node, name, hello.boot, about, time.time(), time.monotonic())
         if (older := self.links.pop(node, None)) is not None:
             older.farewell = "superseded"
@@ -237,7 +249,12 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         self._memory.roster_changed(node)
         link.send(
             welcome=mesh_pb2.Welcome(
-                node=node, name=name, mesh=self._mesh_name, heartbeat_s=HEARTBEAT_S, version=__version__
+                node=node,
+                name=name,
+                mesh=self._mesh_name,
+                heartbeat_s=HEARTBEAT_S,
+                version=__version__,
+                now_ms=int(time.time() * 1000),
             )
         )
         log.info("node linked node=%s name=%s boot=%d", node, name, hello.boot)

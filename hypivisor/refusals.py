@@ -30,7 +30,11 @@ class Bound:
 
 BOUND = Bound(10, WINDOW_S)  # a person who mistypes sees each try; an attacker is known by then
 # A machine that was revoked, or is a stale copy, dials on for as long as nobody looks after it.
-BOUNDS: Mapping[str, Bound] = {"node.link": Bound(1, 86_400.0), "node.renew": Bound(1, 86_400.0)}
+BOUNDS: Mapping[str, Bound] = {
+    "node.link": Bound(1, 86_400.0),
+    "node.renew": Bound(1, 86_400.0),
+    "node.clock": Bound(1, 86_400.0),
+}
 
 
 @dataclass(slots=True)
@@ -44,6 +48,7 @@ class _Window:
     rows: int = 0
     more: int = 0
     why: str = ""  # of the last one
+    result: str = "refused"
 
 
 class RefusalTrail:
@@ -56,15 +61,24 @@ class RefusalTrail:
         self._windows: dict[tuple[str, str], _Window] = {}
 
     def note(
-        self, who: str, origin: str, what: str, exc: HyperPiError, details: Mapping[str, object] | None = None
+        self,
+        who: str,
+        origin: str,
+        what: str,
+        exc: HyperPiError,
+        details: Mapping[str, object] | None = None,
+        *,
+        result: str = "refused",
     ) -> None:
-        """A refusal: a row and a line in the log, or one more of those that are only counted.
+        """A refusal, or what else is wrong, as `result` says: a row and a line in the log, or one more that
+        is only counted.
 
         Never raises for a trail that cannot be written: nothing was done that would have to be undone.
         """
         now = self._monotonic()
         bound = BOUNDS.get(what, BOUND)
         window = self._window(what, who, origin, now, bound)
+        window.result = result
         window.why = type(exc).__name__
         if window.rows >= bound.rows:
             window.more += 1
@@ -74,14 +88,15 @@ class RefusalTrail:
         if window.rows == bound.rows:
             said["further"] = f"counted until {rfc3339(self._clock() + window.ends - now)}"
         log.warning(
-            "%s refused who=%s from=%s reason=%s; what to do: %s",
+            "%s %s who=%s from=%s reason=%s; what to do: %s",
             what,
+            result,
             who,
             origin,
             exc,
             exc.hint or "see the audit trail",
         )
-        self._append(who, origin, what, said)
+        self._append(window, what, said)
 
     def sweep(self) -> None:
         """End the windows whose time is over; to be called now and then."""
@@ -110,10 +125,10 @@ class RefusalTrail:
         window = self._windows.pop(key)
         if window.more:
             details = {"why": window.why, "times": window.more, "since": rfc3339(window.since)}
-            self._append(window.who, window.origin, key[0], details)
+            self._append(window, key[0], details)
 
-    def _append(self, who: str, origin: str, what: str, details: Mapping[str, object]) -> None:
+    def _append(self, window: _Window, what: str, details: Mapping[str, object]) -> None:
         try:
-            self._audit.append(who, origin, what, "refused", details)
+            self._audit.append(window.who, window.origin, what, window.result, details)
         except AuditUnwritable:
-            log.error("a refusal is missing in the audit trail what=%s from=%s", what, origin)
+            log.error("a refusal is missing in the audit trail what=%s from=%s", what, window.origin)

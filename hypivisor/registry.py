@@ -41,6 +41,7 @@ class NodeRecord:
     version: str = ""
     platform: str = ""
     address: str | None = None
+    clock_s: float | None = None  # how far its clock was ahead of ours when it linked, if it was off
     load: Any = None
     disk: Any = None
     agents: dict[AgentId, Fields] = field(default_factory=dict)
@@ -108,7 +109,7 @@ class Registry:
             record.state, record.since, record.away = "online", now, None
         record.name, record.boot, record.heard, record.last_heard = name, boot, monotonic, now
         record.version, record.platform = about.get("version", ""), about.get("platform", "")
-        record.address = about.get("address") or None
+        record.address, record.clock_s = about.get("address") or None, about.get("clock_s")
         return record
 
     def certified(self, node: NodeId, certificate: contract.Certificate) -> None:
@@ -332,5 +333,6 @@ class Registry:
                 load=msgspec.convert(record.load, contract.Load | None),
                 disk=msgspec.convert(record.disk, contract.DiskRoom | None),
                 certificate=self._certificates.get(record.id),
+                clock_s=record.clock_s,
             )
         )

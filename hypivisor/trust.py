@@ -17,9 +17,10 @@ from typing import Any, ClassVar
 
 from hyperpi import strict_json, tls
 from hyperpi.address import NodeId
+from hyperpi.clock import apart
 from hyperpi.contract import Json
 from hyperpi.database import DiskThread
-from hyperpi.errors import BadRequest, Conflict, HyperPiError, Overloaded
+from hyperpi.errors import BadRequest, Conflict, HyperPiError, Overloaded, Unusable
 from hyperpi.roles import ADMIN, Caller
 from hypivisor.attempts import AttemptLimiter
 from hypivisor.audit import Audit, AuditUnwritable
@@ -40,6 +41,13 @@ TELL_S = 0.5  # what changes together is told once
 SAVE_S = 2.0  # a roster is remembered this long after its last change, at most
 
 Handler = Callable[[Json, Caller], Awaitable[Any]]
+
+
+class ClockOff(Unusable):
+    """Two machines disagree about the time. `node.clock` in the trail; everything goes on."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="turn on time synchronisation on both machines")
 
 
 class Trust:
@@ -97,6 +105,14 @@ class Trust:
         row = await self._thread.call(self._store.node, node)
         assert row is not None
         return row.name
+
+    async def clock_off(self, node: NodeId, name: str, ahead_s: float) -> None:
+        """See link_service.NodeMemory. Nothing is refused for it, but times and deadlines are off."""
+        off = ClockOff(f"the clock of {name} is {apart(ahead_s)} this one")
+        details = {"name": name, "ahead_s": round(ahead_s)}
+        await self._thread.call(
+            self._refusals.note, node, f"link {node}", "node.clock", off, details, result="wrong"
+        )
 
     def turned_away(self, node: str, exc: HyperPiError) -> None:
         """A node that is not trusted called. Does not block: it is written down a moment later."""

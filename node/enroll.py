@@ -20,6 +20,8 @@ from typing import TypeVar
 import grpc
 
 from hyperpi import tls
+from hyperpi.candidates import FINGERPRINT_PREFIX
+from hyperpi.clock import OFF_S, apart, rfc3339
 from hyperpi.errors import HyperPiError, NothingThere
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2 as pb
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2_grpc as rpc
@@ -33,6 +35,7 @@ from node.refusals import (
     NotAnEnrolPort,
     NothingListening,
     TimedOut,
+    WrongClock,
     WrongMesh,
     failure_of,
     not_an_enrol_port,
@@ -58,6 +61,7 @@ class _Server:
     target: str  # numeric HOST:PORT, the same machine for every connection
     leaf_pem: bytes
     ca_pem: bytes
+    ahead_s: float = 0.0  # how far our clock is ahead of its clock
 
 
 async def join(folder: Path, host: str, port: int, token: str, wished_name: str | None = None) -> Membership:
@@ -67,7 +71,7 @@ async def join(folder: Path, host: str, port: int, token: str, wished_name: str 
     NotAnEnrolPort, TimedOut, one of node.refusals, OSError; each with a hint for a person.
     """
     wanted = tls.parse_join_token(token)
-    server = await _meet(host, port)
+    server = await _meet(host, port, tls.base32(wanted.ca_fingerprint)[:FINGERPRINT_PREFIX])
     _compare(server, wanted.ca_fingerprint, f"{host}:{port}")
     key_pem = await asyncio.to_thread(identity.joining_key, folder, wanted.ca_fingerprint)
     try:
@@ -125,6 +129,29 @@ async def renew(folder: Path, membership: Membership) -> Membership:
     raise failure
 
 
+async def clock_ahead(membership: Membership) -> float:
+    """How many seconds our clock is ahead of the hypivisor's, which its enrol port tells anybody.
+
+    Raises WrongClock when they are so far apart that it cannot be asked, NothingThere.
+    """
+    failure: HyperPiError = NothingThere("no address of the hypivisor is known", hint="join again")
+    for address in membership.enrol:
+        host, _, port = address.rpartition(":")
+        try:
+            target = (await resolve(host.strip("[]"), int(port)))[0]
+            _check_clock(await _read_leaf(target, address), address)
+            async with tls.open_channel(target, root_pem=membership.identity.ca_pem) as channel:
+                call = rpc.EnrolmentStub(channel).GetMesh
+                reply = await call(pb.GetMeshRequest(), timeout=CALL_TIMEOUT_S)
+        except NothingThere as exc:
+            failure = exc
+        except grpc.aio.AioRpcError as exc:
+            failure = failure_of(exc, host, int(port))
+        else:
+            return time.time() - reply.now_ms / 1000 if reply.now_ms else 0.0
+    raise failure
+
+
 async def resolve(host: str, port: int) -> list[str]:
     """The numeric HOST:PORT addresses of a host, as the system's resolver orders them, .local names included.
 
@@ -154,7 +181,7 @@ def host_port(host: str | int, port: int) -> str:
 # --- the steps ---------------------------------------------------------------------------------------
 
 
-async def _meet(host: str, port: int) -> _Server:
+async def _meet(host: str, port: int, wanted: str = "") -> _Server:
     """Fetch what the server says about itself. Nothing of it is to be believed yet."""
     failure: HyperPiError = NothingListening(f"no address of {host!r} answers")
     for target in await resolve(host, port):
@@ -165,16 +192,17 @@ async def _meet(host: str, port: int) -> _Server:
             continue
         if tls.SERVER_NAME not in tls.names_in(leaf_pem):
             raise not_an_enrol_port(host, port)
+        _check_clock(leaf_pem, f"{host}:{port}")
         # Only this very certificate is accepted; whether it is worth anything is decided by _compare.
         async with tls.open_channel(target, root_pem=leaf_pem) as channel:
             call = rpc.EnrolmentStub(channel).GetMesh
             try:
-                reply = await call(pb.GetMeshRequest(), timeout=CALL_TIMEOUT_S)
+                reply = await call(pb.GetMeshRequest(wanted=wanted), timeout=CALL_TIMEOUT_S)
             except grpc.aio.AioRpcError as exc:
                 if exc.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED):
                     raise not_an_enrol_port(host, port) from None  # TLS as ours, but it asks for more
                 raise failure_of(exc, host, port) from None
-        return _Server(target, leaf_pem, reply.ca_pem)
+        return _Server(target, leaf_pem, reply.ca_pem, _ahead(reply, f"{host}:{port}"))
     raise failure
 
 
@@ -214,6 +242,32 @@ async def _read_leaf(target: str, shown: str) -> bytes:
         if writer is not None:
             writer.transport.abort()
     return ssl.DER_cert_to_PEM_cert(der).encode()
+
+
+def _check_clock(leaf_pem: bytes, shown: str) -> None:
+    """Raise WrongClock when the server's certificate does not hold by our clock: no handshake can succeed."""
+    now = time.time()
+    if tls.is_valid(leaf_pem, now):
+        return
+    begins = tls.begins_at(leaf_pem)
+    edge = begins + tls.BACKDATE_S if now < begins else tls.expires_at(leaf_pem)  # it had that time once
+    raise WrongClock(
+        f"this machine's clock says {rfc3339(now)}, "
+        f"at least {apart(now - edge)} that of the hypivisor at {shown}",
+        hint="set the clock of the one that is wrong (turn on time synchronisation), then try again",
+    )
+
+
+def _ahead(reply: pb.GetMeshReply, shown: str) -> float:
+    """How far our clock is ahead of the hypivisor's; said aloud when that matters."""
+    ahead_s = time.time() - reply.now_ms / 1000 if reply.now_ms else 0.0
+    if abs(ahead_s) >= OFF_S:
+        log.warning(
+            "this machine's clock is %s that of the hypivisor at %s; turn on time synchronisation",
+            apart(ahead_s),
+            shown,
+        )
+    return ahead_s
 
 
 def _compare(server: _Server, ca_fingerprint: bytes, shown: str) -> None:

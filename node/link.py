@@ -20,6 +20,7 @@ import msgspec
 
 from hyperpi import __version__, strict_json, tls
 from hyperpi.address import AgentId, agent_of, is_terminal, terminal_stream
+from hyperpi.clock import OFF_S, apart
 from hyperpi.contract import Json
 from hyperpi.errors import CursorCompacted, HyperPiError, NodeUnreachable
 from hyperpi.event import Reset
@@ -147,6 +148,7 @@ class Link(Observer):
         self.down.set()
         self.refused: Refused | None = None
         self._terminals = terminals
+        self.clock_ahead_s = 0.0  # of the hypivisor's, when it welcomed us
         self._scrolls = scrolls
         self._mirrors = mirrors
         self._targets = targets
@@ -325,12 +327,19 @@ class Link(Observer):
             status=self._status_frame(),
             address=self._address(),
             restored=self._restored,
+            now_ms=int(time.time() * 1000),
         )
 
     def _begin(self, welcome: mesh_pb2.Welcome, target: Target) -> None:
         self.down.clear()
         self.refused = None
         self._target = target
+        self.clock_ahead_s = time.time() - welcome.now_ms / 1000 if welcome.now_ms else 0.0
+        if abs(self.clock_ahead_s) >= OFF_S:
+            log.warning(
+                "this machine's clock is %s the hypivisor's; what to do: turn on time synchronisation",
+                apart(self.clock_ahead_s),
+            )
         self._beat_s = welcome.heartbeat_s or 5.0
         log.info("linked address=%s mesh=%s name=%s", target.address, welcome.mesh, welcome.name)
         self._welcomed(welcome.node, welcome.name, welcome.mesh, target.address)

@@ -26,6 +26,10 @@ class BadAnswer(Unauthenticated):
     """The hypivisor's answer does not fit what was asked for. Not retryable."""
 
 
+class WrongClock(Unauthenticated):
+    """This machine's clock is so far from the hypivisor's that certificates do not hold."""
+
+
 class UnknownToken(Unauthenticated):
     """The hypivisor does not know this token."""
 

@@ -17,7 +17,7 @@ from hyperpi import __version__, pi_install
 from hyperpi.cli.client import Client, Reach, connect, connect_local
 from hyperpi.cli.local import has_hypivisor, hypivisor_run, local_node, node_run
 from hyperpi.cli.words import Json, duration, one_line, rows_of, size
-from hyperpi.clock import from_rfc3339
+from hyperpi.clock import OFF_S, apart, from_rfc3339
 from hyperpi.config import (
     ENROL_PORT,
     GRPC_PORT,
@@ -39,7 +39,6 @@ PI_S = 15.0  # for `pi --version`: a cold Node.js on a slow disk
 CONNECT_S = 2.0
 HEAR_S = 1.5  # mDNS answers within one
 MOST_NAMED = 5
-SKEW_S = 60.0  # certificates and scrolls tolerate more, people reading times do not
 
 
 class Check(NamedTuple):
@@ -218,6 +217,12 @@ def _link(facts: Facts) -> Check:
             f"{where} refuses it: {one_line(facts.node['refused'], 200)}",
             one_line(facts.node.get("refused_hint") or "`hyperpi node join` again", 200),
         )
+    if not facts.node.get("linked") and facts.node.get("trouble"):
+        return _check(
+            FAIL,
+            f"not linked to {where}: {one_line(facts.node['trouble'], 250)}",
+            one_line(facts.node.get("trouble_hint") or "", 200),
+        )
     if not facts.node.get("linked"):
         return _check(
             FAIL, f"not linked to {where}", "is the hypivisor running, and its gRPC port reachable from here?"
@@ -327,7 +332,19 @@ def _named(candidates: "Iterable[Candidate]") -> str:
 
 
 def _clock(facts: Facts) -> Check:
-    """A mesh that tells of something in our future has another clock. The other way round cannot be told."""
+    """What the link told of the two clocks; else a mesh that tells of something in our future has another."""
+    fix = "turn on time synchronisation on all of its machines"
+    nodes = rows_of(facts.mesh, "nodes") if facts.mesh else []
+    off = [
+        f"{one_line(row.get('name'))} is {apart(float(row['clock_s']))}"
+        for row in nodes
+        if row.get("clock_s")
+    ]
+    if off:
+        return _check(WARN, f"clocks differ: {', '.join(off[:MOST_NAMED])} the hypivisor's", fix)
+    ahead_s = float((facts.node or {}).get("clock_ahead_s") or 0.0)
+    if abs(ahead_s) >= OFF_S:
+        return _check(WARN, f"this machine is {apart(ahead_s)} the hypivisor", fix)
     seen = [
         str(row[key])
         for name in ("nodes", "agents")
@@ -338,9 +355,8 @@ def _clock(facts: Facts) -> Check:
     if not seen:
         return _check(OK, "nothing to compare with")
     behind_s = max(from_rfc3339(at) for at in seen) - time.time()
-    if behind_s > SKEW_S:
-        found = f"the mesh is {duration(behind_s)} ahead of this machine"
-        return _check(WARN, found, "turn on time synchronisation on all of its machines")
+    if behind_s > OFF_S:
+        return _check(WARN, f"the mesh is {duration(behind_s)} ahead of this machine", fix)
     return _check(OK, "nothing in the mesh is later than now")
 
 

@@ -10,6 +10,7 @@ from hyperpi.cli.local import node_run
 from hyperpi.cli.options import Verb, connected, examples, home, json_option, note_if_alone
 from hyperpi.cli.output import Cell, note, print_fields, print_json, print_table, state_cell
 from hyperpi.cli.words import Json, ago, one_line, rows_of, size
+from hyperpi.clock import apart
 from hyperpi.errors import HyperPiError, NotFound, NothingThere
 from hyperpi.roles import ADMIN
 
@@ -69,6 +70,10 @@ def ls(as_json: bool) -> None:
     for row in nodes:
         if row.get("state") == "pending" and row.get("code"):
             note(f"{one_line(row.get('name'))} shows {row['code']}: `hyperpi node approve {row['code']}`")
+        elif row.get("clock_s"):
+            note(
+                f"the clock of {one_line(row.get('name'))} is {apart(float(row['clock_s']))} the hypivisor's"
+            )
     for row in seen[:HINTS]:
         note(f"seen on this network, not joined: {_where(row)}: run `hyperpi node join` there")
     if len(seen) > HINTS:

@@ -143,9 +143,13 @@ def wait_for_node(home: Home, *, linked: bool = False, timeout_s: float = NODE_S
     if said is None:
         raise Conflict("the node did not start", hint=f"see {home.logs / 'node.out'}")
     raise Conflict(
-        f"the node runs, but is not linked: {said.get('refused') or 'the hypivisor does not answer'}",
-        hint="`hyperpi doctor` tells more",
+        f"the node runs, but is not linked: {_why_not(said) or 'the hypivisor does not answer'}",
+        hint=said.get("refused_hint") or said.get("trouble_hint") or "`hyperpi doctor` tells more",
     )
+
+
+def _why_not(said: dict[str, Any]) -> str | None:
+    return said.get("refused") or said.get("trouble")
 
 
 def stop_node(home: Home) -> bool:

@@ -108,6 +108,7 @@ class Node(Shape):
     code: str | None = None  # pending: the six digits that its person sees too
     approved: bool = False  # pending: an admin said yes, its own person has not yet
     certificate: Certificate | None = None  # as the hypivisor issued it; null where that is not known
+    clock_s: float | None = None  # its clock was so far ahead of the hypivisor's; null: right to a minute
 
 
 class Nearby(Shape):

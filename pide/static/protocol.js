@@ -54,6 +54,7 @@
  * @property {string} [code]    the six digits of a join that waits for approval
  * @property {boolean} [approved] such a join: an admin said yes, its own person has not yet
  * @property {Certificate | null} [certificate]
+ * @property {number | null} [clock_s]  seconds that its clock is ahead of the hypivisor's; null where it is right
  */
 
 /** @typedef {{issued: string | null, renews: string | null, expires: string}} Certificate  RFC 3339; null where it is not known */

@@ -178,6 +178,16 @@ export function certificateWords(certificate, now) {
 }
 
 /**
+ * That a machine's clock is wrong: what people see of it, and why its times look odd.
+ * @param {number} aheadS  seconds, negative when it is behind
+ */
+export function clockWords(aheadS) {
+  const seconds = Math.abs(aheadS);
+  const [size, unit] = seconds >= 172_800 ? [86_400, "days"] : seconds >= 7_200 ? [3_600, "h"] : seconds >= 120 ? [60, "min"] : [1, "s"];
+  return `its clock is ${Math.round(seconds / size)} ${unit} ${aheadS > 0 ? "ahead" : "behind"}`;
+}
+
+/**
  * How long until a time, in one unit.
  * @param {string} at
  * @param {number} now

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { apply, emptyState } from "../../pide/static/state.js";
-import { certificateWords, countdown, noFilter, qrPath, tokenState, trailParams } from "../../pide/static/trust.js";
+import { certificateWords, clockWords, countdown, noFilter, qrPath, tokenState, trailParams } from "../../pide/static/trust.js";
 import { addressOf, routeOf } from "../../pide/static/ui.js";
 
 const NOW = Date.parse("2026-01-31T12:00:00Z");
@@ -91,4 +91,10 @@ test("the page of the mesh has an address for each part", () => {
   assert.deepEqual(routeOf("#/mesh"), { kind: "mesh", id: "let-in" });
   assert.deepEqual(routeOf("#/mesh/elsewhere"), { kind: "mesh", id: "let-in" });
   assert.equal(addressOf({ kind: "mesh", id: "logins" }), "#/mesh/logins");
+});
+
+test("a clock that is wrong is told in one unit, with its direction", () => {
+  assert.equal(clockWords(86_400), "its clock is 24 h ahead");
+  assert.equal(clockWords(-90), "its clock is 90 s behind");
+  assert.equal(clockWords(-864_000), "its clock is 10 days behind");
 });

@@ -215,13 +215,38 @@ async def impostor_port(serve: Serve, impostor: Impostor, who: tls.Identity) -> 
     return ports[0]
 
 
+def asked_for(mesh: World) -> pb.GetMeshRequest:
+    """All that a machine with a token of this mesh tells before it knows whom: public characters."""
+    return pb.GetMeshRequest(wanted=tls.base32(mesh.ca.fingerprint)[:16])
+
+
+async def test_a_token_of_another_mesh_is_noticed_by_the_hypivisor_that_it_was_brought_to(
+    mesh: World, tmp_path: Path
+):
+    other = tls.JoinToken(bytes(32), "abcdefgh", "a" * 32)
+    for _ in range(3):
+        with pytest.raises(refusals.WrongMesh, match="the token was not sent"):
+            await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, tls.format_join_token(other))
+    row = mesh.audit.ls()[0]
+    assert (row.what, row.result, row.origin) == ("node.join", "refused", HOST)
+    assert row.details == {"why": "OtherMesh"}
+    assert mesh.audited().count(("node.join", "refused")) == 3
+
+
+async def test_the_enrol_port_tells_its_time(mesh: World, tmp_path: Path):
+    member = await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, mesh.join_token())
+    assert abs(await enroll.clock_ahead(member)) < 5
+    mesh.clock.advance(-7200)
+    assert abs(await enroll.clock_ahead(member) - 7200) < 5
+
+
 async def test_an_impostor_with_its_own_ca_never_hears_the_secret(mesh: World, serve: Serve, tmp_path: Path):
     evil = MeshCa.open(tmp_path / "evil", "home", mesh.clock())
     impostor = Impostor(evil.certificate_pem)
     port = await impostor_port(serve, impostor, evil.server_identity(mesh.clock()))
     with pytest.raises(refusals.WrongMesh, match="not sent"):
         await enroll.join(tmp_path / "id", HOST, port, mesh.join_token())
-    assert impostor.heard == [pb.GetMeshRequest()]
+    assert impostor.heard == [asked_for(mesh)]
 
 
 async def test_an_impostor_that_shows_the_true_ca_never_hears_the_secret(
@@ -232,7 +257,7 @@ async def test_an_impostor_that_shows_the_true_ca_never_hears_the_secret(
     port = await impostor_port(serve, impostor, evil.server_identity(mesh.clock()))
     with pytest.raises(refusals.WrongMesh, match="not sent"):
         await enroll.join(tmp_path / "id", HOST, port, mesh.join_token())
-    assert impostor.heard == [pb.GetMeshRequest()]
+    assert impostor.heard == [asked_for(mesh)]
 
 
 async def test_an_impostor_that_steps_in_after_the_check_never_hears_the_secret(
@@ -291,7 +316,7 @@ async def test_a_client_certificate_with_the_hypivisors_name_cannot_serve_either
     port = await impostor_port(serve, impostor, tls.Identity(key, leaf, mesh.ca.certificate_pem))
     with pytest.raises(refusals.WrongMesh, match="not that of a hypivisor"):
         await enroll.join(tmp_path / "other", HOST, port, mesh.join_token())
-    assert impostor.heard == [pb.GetMeshRequest()]
+    assert impostor.heard == [asked_for(mesh)]
 
 
 def ca_life(days: int):
@@ -437,7 +462,7 @@ async def test_foreign_names_and_ca_true_in_a_request_are_ignored(mesh: World):
     assert list(made.subject) == []
     seconds = made.not_valid_after_utc.timestamp() - mesh.clock()
     assert abs(seconds - 7 * 86400) < 2
-    assert abs(mesh.clock() - made.not_valid_before_utc.timestamp() - 300) < 2
+    assert abs(mesh.clock() - made.not_valid_before_utc.timestamp() - tls.BACKDATE_S) < 2
 
 
 def test_a_request_with_a_wrong_signature_or_another_kind_of_key_is_refused(trust: World):

@@ -4,7 +4,7 @@ import { guard, html, nothing, repeat } from "../vendor/lit.js";
 import { ago, fullTime, visible } from "../format.js";
 import { heardWords, nodePresence } from "../presence.js";
 import { allows } from "../protocol.js";
-import { ahead, certificateWords, tokenState } from "../trust.js";
+import { ahead, certificateWords, clockWords, tokenState } from "../trust.js";
 import { MESH_TABS, addressOf } from "../ui.js";
 import { icon } from "./icons.js";
 import { letInView, waitingView } from "./let_in.js";
@@ -102,7 +102,7 @@ function machineRow(state, ui, node, actions) {
   const ends = node.certificate ? `ends ${fullTime(node.certificate.expires)}` : "";
   return html`<tr data-stale=${String(presence.stale)}>
     <td data-label="machine"><a class="link" href=${addressOf({ kind: "node", id: node.id })}><span class="presence" data-tone=${presence.tone} aria-hidden="true"></span><b>${node.name}</b></a><span class="faint">${presence.word}</span></td>
-    <td data-label="heard" title=${fullTime(node.last_heard)}>${heardWords(state, node, ui.now)}</td>
+    <td data-label="heard" title=${fullTime(node.last_heard)}>${heardWords(state, node, ui.now)}${node.clock_s ? html`<span class="certificate" data-tone="warn">${clockWords(node.clock_s)}</span>` : nothing}</td>
     <td data-label="address" class="path">${node.address ?? "–"}</td>
     <td data-label="version"><span>${node.version || "–"}</span><span class="faint wide-only">${node.platform ?? ""}</span></td>
     <td data-label="agents" class="number">${node.agents ?? 0}</td>

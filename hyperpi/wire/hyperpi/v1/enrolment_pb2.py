@@ -24,43 +24,43 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahyperpi/v1/enrolment.proto\x12\nhyperpi.v1\"\x10\n\x0eGetMeshRequest\"B\n\x0cGetMeshReply\x12\x0e\n\x06\x63\x61_pem\x18\x01 \x01(\x0c\x12\x0f\n\x07mesh_id\x18\x02 \x01(\t\x12\x11\n\tmesh_name\x18\x03 \x01(\t\"p\n\rEnrollRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_secret\x18\x02 \x01(\t\x12\x0f\n\x07\x63sr_der\x18\x03 \x01(\x0c\x12\x13\n\x0bwished_name\x18\x04 \x01(\t\x12\x11\n\thost_name\x18\x05 \x01(\t\"\xb6\x01\n\x0b\x45nrollReply\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x03 \x01(\x0c\x12\x15\n\rexpires_at_ms\x18\x04 \x01(\x03\x12\x11\n\tgrpc_port\x18\x05 \x01(\r\x12\x11\n\taddresses\x18\x06 \x03(\t\x12\x0e\n\x06\x63\x61_pem\x18\x07 \x01(\x0c\x12\x0f\n\x07mesh_id\x18\x08 \x01(\t\x12\x11\n\tmesh_name\x18\t \x01(\t\"0\n\x0cRenewRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63sr_der\x18\x02 \x01(\x0c\"p\n\nRenewReply\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\x12\x15\n\rexpires_at_ms\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tgrpc_port\x18\x04 \x01(\r\x12\x11\n\taddresses\x18\x05 \x03(\t\"\xb2\x01\n\x08JoinStep\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.hyperpi.v1.JoinHelloH\x00\x12\"\n\x03key\x18\x02 \x01(\x0b\x32\x13.hyperpi.v1.JoinKeyH\x00\x12&\n\x05knock\x18\x03 \x01(\x0b\x32\x15.hyperpi.v1.JoinKnockH\x00\x12*\n\x07\x63onfirm\x18\x04 \x01(\x0b\x32\x17.hyperpi.v1.JoinConfirmH\x00\x42\x06\n\x04step\"3\n\tJoinHello\x12\x13\n\x0bwished_name\x18\x01 \x01(\t\x12\x11\n\thost_name\x18\x02 \x01(\t\")\n\x07JoinKey\x12\x0f\n\x07\x63sr_der\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\"\x0b\n\tJoinKnock\"\r\n\x0bJoinConfirm\"\x9e\x01\n\nJoinAnswer\x12\x30\n\ncommitment\x18\x01 \x01(\x0b\x32\x1a.hyperpi.v1.JoinCommitmentH\x00\x12(\n\x06reveal\x18\x02 \x01(\x0b\x32\x16.hyperpi.v1.JoinRevealH\x00\x12*\n\x07granted\x18\x03 \x01(\x0b\x32\x17.hyperpi.v1.EnrollReplyH\x00\x42\x08\n\x06\x61nswer\"$\n\x0eJoinCommitment\x12\x12\n\ncommitment\x18\x01 \x01(\x0c\"4\n\nJoinReveal\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x17\n\x0f\x65xpires_after_s\x18\x02 \x01(\r*\x80\x02\n\x07Refusal\x12\x17\n\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x11\n\rTOKEN_UNKNOWN\x10\x01\x12\x0e\n\nTOKEN_USED\x10\x02\x12\x11\n\rTOKEN_EXPIRED\x10\x03\x12\x14\n\x10TOKEN_OTHER_NAME\x10\x04\x12\x0f\n\x0bKEY_REVOKED\x10\x05\x12\x10\n\x0cNODE_UNKNOWN\x10\x06\x12\x0f\n\x0b\x42\x41\x44_REQUEST\x10\x07\x12\x15\n\x11TOO_MANY_ATTEMPTS\x10\x08\x12\x10\n\x0cJOIN_EXPIRED\x10\t\x12\x0f\n\x0bJOIN_DENIED\x10\n\x12\r\n\tJOIN_FULL\x10\x0b\x12\x13\n\x0fJOIN_SUPERSEDED\x10\x0c\x32\x86\x02\n\tEnrolment\x12?\n\x07GetMesh\x12\x1a.hyperpi.v1.GetMeshRequest\x1a\x18.hyperpi.v1.GetMeshReply\x12<\n\x06\x45nroll\x12\x19.hyperpi.v1.EnrollRequest\x1a\x17.hyperpi.v1.EnrollReply\x12\x39\n\x05Renew\x12\x18.hyperpi.v1.RenewRequest\x1a\x16.hyperpi.v1.RenewReply\x12?\n\x0bRequestJoin\x12\x14.hyperpi.v1.JoinStep\x1a\x16.hyperpi.v1.JoinAnswer(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahyperpi/v1/enrolment.proto\x12\nhyperpi.v1\" \n\x0eGetMeshRequest\x12\x0e\n\x06wanted\x18\x01 \x01(\t\"R\n\x0cGetMeshReply\x12\x0e\n\x06\x63\x61_pem\x18\x01 \x01(\x0c\x12\x0f\n\x07mesh_id\x18\x02 \x01(\t\x12\x11\n\tmesh_name\x18\x03 \x01(\t\x12\x0e\n\x06now_ms\x18\x04 \x01(\x03\"p\n\rEnrollRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_secret\x18\x02 \x01(\t\x12\x0f\n\x07\x63sr_der\x18\x03 \x01(\x0c\x12\x13\n\x0bwished_name\x18\x04 \x01(\t\x12\x11\n\thost_name\x18\x05 \x01(\t\"\xb6\x01\n\x0b\x45nrollReply\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x03 \x01(\x0c\x12\x15\n\rexpires_at_ms\x18\x04 \x01(\x03\x12\x11\n\tgrpc_port\x18\x05 \x01(\r\x12\x11\n\taddresses\x18\x06 \x03(\t\x12\x0e\n\x06\x63\x61_pem\x18\x07 \x01(\x0c\x12\x0f\n\x07mesh_id\x18\x08 \x01(\t\x12\x11\n\tmesh_name\x18\t \x01(\t\"0\n\x0cRenewRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63sr_der\x18\x02 \x01(\x0c\"p\n\nRenewReply\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\x12\x15\n\rexpires_at_ms\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tgrpc_port\x18\x04 \x01(\r\x12\x11\n\taddresses\x18\x05 \x03(\t\"\xb2\x01\n\x08JoinStep\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.hyperpi.v1.JoinHelloH\x00\x12\"\n\x03key\x18\x02 \x01(\x0b\x32\x13.hyperpi.v1.JoinKeyH\x00\x12&\n\x05knock\x18\x03 \x01(\x0b\x32\x15.hyperpi.v1.JoinKnockH\x00\x12*\n\x07\x63onfirm\x18\x04 \x01(\x0b\x32\x17.hyperpi.v1.JoinConfirmH\x00\x42\x06\n\x04step\"3\n\tJoinHello\x12\x13\n\x0bwished_name\x18\x01 \x01(\t\x12\x11\n\thost_name\x18\x02 \x01(\t\")\n\x07JoinKey\x12\x0f\n\x07\x63sr_der\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\"\x0b\n\tJoinKnock\"\r\n\x0bJoinConfirm\"\x9e\x01\n\nJoinAnswer\x12\x30\n\ncommitment\x18\x01 \x01(\x0b\x32\x1a.hyperpi.v1.JoinCommitmentH\x00\x12(\n\x06reveal\x18\x02 \x01(\x0b\x32\x16.hyperpi.v1.JoinRevealH\x00\x12*\n\x07granted\x18\x03 \x01(\x0b\x32\x17.hyperpi.v1.EnrollReplyH\x00\x42\x08\n\x06\x61nswer\"$\n\x0eJoinCommitment\x12\x12\n\ncommitment\x18\x01 \x01(\x0c\"4\n\nJoinReveal\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x17\n\x0f\x65xpires_after_s\x18\x02 \x01(\r*\x80\x02\n\x07Refusal\x12\x17\n\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x11\n\rTOKEN_UNKNOWN\x10\x01\x12\x0e\n\nTOKEN_USED\x10\x02\x12\x11\n\rTOKEN_EXPIRED\x10\x03\x12\x14\n\x10TOKEN_OTHER_NAME\x10\x04\x12\x0f\n\x0bKEY_REVOKED\x10\x05\x12\x10\n\x0cNODE_UNKNOWN\x10\x06\x12\x0f\n\x0b\x42\x41\x44_REQUEST\x10\x07\x12\x15\n\x11TOO_MANY_ATTEMPTS\x10\x08\x12\x10\n\x0cJOIN_EXPIRED\x10\t\x12\x0f\n\x0bJOIN_DENIED\x10\n\x12\r\n\tJOIN_FULL\x10\x0b\x12\x13\n\x0fJOIN_SUPERSEDED\x10\x0c\x32\x86\x02\n\tEnrolment\x12?\n\x07GetMesh\x12\x1a.hyperpi.v1.GetMeshRequest\x1a\x18.hyperpi.v1.GetMeshReply\x12<\n\x06\x45nroll\x12\x19.hyperpi.v1.EnrollRequest\x1a\x17.hyperpi.v1.EnrollReply\x12\x39\n\x05Renew\x12\x18.hyperpi.v1.RenewRequest\x1a\x16.hyperpi.v1.RenewReply\x12?\n\x0bRequestJoin\x12\x14.hyperpi.v1.JoinStep\x1a\x16.hyperpi.v1.JoinAnswer(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hyperpi.v1.enrolment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REFUSAL']._serialized_start=1150
-  _globals['_REFUSAL']._serialized_end=1406
+  _globals['_REFUSAL']._serialized_start=1182
+  _globals['_REFUSAL']._serialized_end=1438
   _globals['_GETMESHREQUEST']._serialized_start=42
-  _globals['_GETMESHREQUEST']._serialized_end=58
-  _globals['_GETMESHREPLY']._serialized_start=60
-  _globals['_GETMESHREPLY']._serialized_end=126
-  _globals['_ENROLLREQUEST']._serialized_start=128
-  _globals['_ENROLLREQUEST']._serialized_end=240
-  _globals['_ENROLLREPLY']._serialized_start=243
-  _globals['_ENROLLREPLY']._serialized_end=425
-  _globals['_RENEWREQUEST']._serialized_start=427
-  _globals['_RENEWREQUEST']._serialized_end=475
-  _globals['_RENEWREPLY']._serialized_start=477
-  _globals['_RENEWREPLY']._serialized_end=589
-  _globals['_JOINSTEP']._serialized_start=592
-  _globals['_JOINSTEP']._serialized_end=770
-  _globals['_JOINHELLO']._serialized_start=772
-  _globals['_JOINHELLO']._serialized_end=823
-  _globals['_JOINKEY']._serialized_start=825
-  _globals['_JOINKEY']._serialized_end=866
-  _globals['_JOINKNOCK']._serialized_start=868
-  _globals['_JOINKNOCK']._serialized_end=879
-  _globals['_JOINCONFIRM']._serialized_start=881
-  _globals['_JOINCONFIRM']._serialized_end=894
-  _globals['_JOINANSWER']._serialized_start=897
-  _globals['_JOINANSWER']._serialized_end=1055
-  _globals['_JOINCOMMITMENT']._serialized_start=1057
-  _globals['_JOINCOMMITMENT']._serialized_end=1093
-  _globals['_JOINREVEAL']._serialized_start=1095
-  _globals['_JOINREVEAL']._serialized_end=1147
-  _globals['_ENROLMENT']._serialized_start=1409
-  _globals['_ENROLMENT']._serialized_end=1671
+  _globals['_GETMESHREQUEST']._serialized_end=74
+  _globals['_GETMESHREPLY']._serialized_start=76
+  _globals['_GETMESHREPLY']._serialized_end=158
+  _globals['_ENROLLREQUEST']._serialized_start=160
+  _globals['_ENROLLREQUEST']._serialized_end=272
+  _globals['_ENROLLREPLY']._serialized_start=275
+  _globals['_ENROLLREPLY']._serialized_end=457
+  _globals['_RENEWREQUEST']._serialized_start=459
+  _globals['_RENEWREQUEST']._serialized_end=507
+  _globals['_RENEWREPLY']._serialized_start=509
+  _globals['_RENEWREPLY']._serialized_end=621
+  _globals['_JOINSTEP']._serialized_start=624
+  _globals['_JOINSTEP']._serialized_end=802
+  _globals['_JOINHELLO']._serialized_start=804
+  _globals['_JOINHELLO']._serialized_end=855
+  _globals['_JOINKEY']._serialized_start=857
+  _globals['_JOINKEY']._serialized_end=898
+  _globals['_JOINKNOCK']._serialized_start=900
+  _globals['_JOINKNOCK']._serialized_end=911
+  _globals['_JOINCONFIRM']._serialized_start=913
+  _globals['_JOINCONFIRM']._serialized_end=926
+  _globals['_JOINANSWER']._serialized_start=929
+  _globals['_JOINANSWER']._serialized_end=1087
+  _globals['_JOINCOMMITMENT']._serialized_start=1089
+  _globals['_JOINCOMMITMENT']._serialized_end=1125
+  _globals['_JOINREVEAL']._serialized_start=1127
+  _globals['_JOINREVEAL']._serialized_end=1179
+  _globals['_ENROLMENT']._serialized_start=1441
+  _globals['_ENROLMENT']._serialized_end=1703
 # @@protoc_insertion_point(module_scope)

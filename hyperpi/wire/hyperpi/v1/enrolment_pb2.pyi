@@ -37,18 +37,22 @@ JOIN_FULL: Refusal
 JOIN_SUPERSEDED: Refusal
 
 class GetMeshRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("wanted",)
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    wanted: str
+    def __init__(self, wanted: _Optional[str] = ...) -> None: ...
 
 class GetMeshReply(_message.Message):
-    __slots__ = ("ca_pem", "mesh_id", "mesh_name")
+    __slots__ = ("ca_pem", "mesh_id", "mesh_name", "now_ms")
     CA_PEM_FIELD_NUMBER: _ClassVar[int]
     MESH_ID_FIELD_NUMBER: _ClassVar[int]
     MESH_NAME_FIELD_NUMBER: _ClassVar[int]
+    NOW_MS_FIELD_NUMBER: _ClassVar[int]
     ca_pem: bytes
     mesh_id: str
     mesh_name: str
-    def __init__(self, ca_pem: _Optional[bytes] = ..., mesh_id: _Optional[str] = ..., mesh_name: _Optional[str] = ...) -> None: ...
+    now_ms: int
+    def __init__(self, ca_pem: _Optional[bytes] = ..., mesh_id: _Optional[str] = ..., mesh_name: _Optional[str] = ..., now_ms: _Optional[int] = ...) -> None: ...
 
 class EnrollRequest(_message.Message):
     __slots__ = ("token_id", "token_secret", "csr_der", "wished_name", "host_name")

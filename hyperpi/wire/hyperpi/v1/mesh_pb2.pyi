@@ -87,7 +87,7 @@ class HypivisorFrame(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., routed: _Optional[_Union[ScrollRouted, _Mapping]] = ..., delivery: _Optional[_Union[ScrollDelivery, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., back: _Optional[_Union[NodeBack, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., watch_bank: _Optional[_Union[WatchBank, _Mapping]] = ..., unwatch_bank: _Optional[_Union[UnwatchBank, _Mapping]] = ..., mirror: _Optional[_Union[Mirror, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "version", "boot", "platform", "agents", "status", "address", "restored")
+    __slots__ = ("protocol", "version", "boot", "platform", "agents", "status", "address", "now_ms", "restored")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     BOOT_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +95,7 @@ class Hello(_message.Message):
     AGENTS_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    NOW_MS_FIELD_NUMBER: _ClassVar[int]
     RESTORED_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     version: str
@@ -103,22 +104,25 @@ class Hello(_message.Message):
     agents: _containers.RepeatedCompositeFieldContainer[AgentReport]
     status: NodeStatus
     address: str
+    now_ms: int
     restored: bool
-    def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ..., boot: _Optional[int] = ..., platform: _Optional[str] = ..., agents: _Optional[_Iterable[_Union[AgentReport, _Mapping]]] = ..., status: _Optional[_Union[NodeStatus, _Mapping]] = ..., address: _Optional[str] = ..., restored: _Optional[bool] = ...) -> None: ...
+    def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ..., boot: _Optional[int] = ..., platform: _Optional[str] = ..., agents: _Optional[_Iterable[_Union[AgentReport, _Mapping]]] = ..., status: _Optional[_Union[NodeStatus, _Mapping]] = ..., address: _Optional[str] = ..., now_ms: _Optional[int] = ..., restored: _Optional[bool] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("node", "name", "mesh", "heartbeat_s", "version")
+    __slots__ = ("node", "name", "mesh", "heartbeat_s", "version", "now_ms")
     NODE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     MESH_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_S_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    NOW_MS_FIELD_NUMBER: _ClassVar[int]
     node: str
     name: str
     mesh: str
     heartbeat_s: float
     version: str
-    def __init__(self, node: _Optional[str] = ..., name: _Optional[str] = ..., mesh: _Optional[str] = ..., heartbeat_s: _Optional[float] = ..., version: _Optional[str] = ...) -> None: ...
+    now_ms: int
+    def __init__(self, node: _Optional[str] = ..., name: _Optional[str] = ..., mesh: _Optional[str] = ..., heartbeat_s: _Optional[float] = ..., version: _Optional[str] = ..., now_ms: _Optional[int] = ...) -> None: ...
 
 class AgentReport(_message.Message):
     __slots__ = ("agent", "agent_json")
