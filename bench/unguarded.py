@@ -4,12 +4,12 @@
 
 The product has no such switch, so this process replaces the functions in its own memory: on SIGUSR1 the gRPC
 interceptor and the role check are gone, on SIGUSR2 they are back. Machines dial anew after each, since the
-interceptor looks at a stream when it is opened. Each change is a line on stdout once everybody is back.
+interceptor looks at a stream when it is opened. SIGRTMIN and the one after it do the same with the role check
+alone, between two calls. Each change is a line on stdout once it is done and everybody is back.
 """
 
 import asyncio
 import signal
-from collections.abc import Callable
 from typing import Any
 
 from hyperpi import roles, tls
@@ -17,6 +17,8 @@ from hyperpi.cli import main as command
 from hypivisor.link_service import LinkService
 
 WITHOUT, WITH = signal.SIGUSR1, signal.SIGUSR2
+UNCHECKED, CHECKED = signal.SIGRTMIN, signal.SIGRTMIN + 1
+SWITCHED = "switched"
 
 
 def main() -> None:
@@ -36,43 +38,46 @@ def _listen(links: LinkService) -> None:
     loop = asyncio.get_running_loop()
     switching: set[asyncio.Task[None]] = set()
 
-    def switch(change: Callable[[], None], said: str) -> None:
-        change()
-        task = loop.create_task(_dialled_anew(links, said))
+    def switch(is_guarded: bool) -> None:
+        _guard_streams(is_guarded)
+        _guard_calls(is_guarded)
+        task = loop.create_task(_dialled_anew(links))
         switching.add(task)
         task.add_done_callback(switching.discard)
 
-    loop.add_signal_handler(WITHOUT, switch, _take_out, "without")
-    loop.add_signal_handler(WITH, switch, _put_back, "with")
+    def switch_calls(is_guarded: bool) -> None:
+        _guard_calls(is_guarded)
+        print(SWITCHED, flush=True)
+
+    loop.add_signal_handler(WITHOUT, switch, False)
+    loop.add_signal_handler(WITH, switch, True)
+    loop.add_signal_handler(UNCHECKED, switch_calls, False)
+    loop.add_signal_handler(CHECKED, switch_calls, True)
 
 
-async def _dialled_anew(links: LinkService, said: str) -> None:
+async def _dialled_anew(links: LinkService) -> None:
     nodes = list(links.links)
     for node in nodes:
         links.cut(node, "restart")
     for node in nodes:
         await links.link_soon(node)
-    print(said, flush=True)
+    print(SWITCHED, flush=True)
 
 
-_GUARDS = (roles.check, roles.narrowed, tls.NodesOnly.intercept_service)
+_check, _narrowed, _intercept = roles.check, roles.narrowed, tls.NodesOnly.intercept_service
 
 
 async def _not_intercepted(_self: Any, continuation: Any, details: Any) -> Any:
     return await continuation(details)
 
 
-def _take_out() -> None:
-    _install(lambda _caller, _method: None, lambda _caller, _method, params: params, _not_intercepted)
+def _guard_streams(is_guarded: bool) -> None:
+    tls.NodesOnly.intercept_service = _intercept if is_guarded else _not_intercepted  # type: ignore[method-assign]
 
 
-def _put_back() -> None:
-    _install(*_GUARDS)
-
-
-def _install(check: Any, narrowed: Any, intercept: Any) -> None:
-    roles.check, roles.narrowed = check, narrowed
-    tls.NodesOnly.intercept_service = intercept  # type: ignore[method-assign]
+def _guard_calls(is_guarded: bool) -> None:
+    roles.check = _check if is_guarded else lambda _caller, _method: None
+    roles.narrowed = _narrowed if is_guarded else lambda _caller, _method, params: params
 
 
 if __name__ == "__main__":
