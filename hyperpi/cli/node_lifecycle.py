@@ -152,7 +152,33 @@ def _say(joined: "Membership", as_json: bool) -> None:
 async def _confirm(code: str) -> bool:
     """The person here compares the digits with what Pi-DE shows."""
     click.echo(f"An admin sees this machine in Pi-DE and with `hyperpi node ls`. Its code: {code}", err=True)
-    return await asyncio.to_thread(click.confirm, "Does Pi-DE show the same code?", err=True)
+    while True:
+        click.echo("Does Pi-DE show the same code? [y/N]: ", nl=False, err=True)
+        answer = (await _typed_line()).strip().lower()
+        if answer in {"y", "yes", "n", "no", ""}:
+            return answer.startswith("y")
+
+
+async def _typed_line() -> str:
+    """What the person types; empty at the end of input. In no thread, which neither Ctrl-C nor an admin's no
+    would end.
+    """
+    loop = asyncio.get_running_loop()
+    typed: asyncio.Future[None] = loop.create_future()
+
+    def ready() -> None:
+        if not typed.done():
+            typed.set_result(None)
+
+    loop.add_reader(sys.stdin.fileno(), ready)
+    try:
+        await typed
+    except asyncio.CancelledError:
+        click.echo(err=True)  # what is said next begins a line
+        raise
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    return sys.stdin.readline()
 
 
 @click.command(epilog=examples("hyperpi node leave"))

@@ -120,7 +120,8 @@ def node_beside(home: Home, *arguments: str) -> Iterator[None]:
     was_stopped = marker.exists()
     node = start_node(home, *arguments)
     try:
-        yield
+        with _ended_by_signals():
+            yield
     except BaseException:
         node.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -128,6 +129,21 @@ def node_beside(home: Home, *arguments: str) -> Iterator[None]:
         if was_stopped:
             marker.touch()
         raise
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it can clean up."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def wait_for_node(home: Home, *, linked: bool = False, timeout_s: float = NODE_START_S) -> dict[str, Any]:

@@ -1,10 +1,15 @@
 """What an admin is told over /ws about who is let in, and who is told none of it."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
-from live import TOKEN, Json, Program, System, http, new_system
+from live import COMMAND, PATIENCE_S, TOKEN, Json, Program, System, http, new_system
 from test_live_gate import create, new_cookie
 
 from hyperpi import roles
@@ -147,6 +152,46 @@ def test_a_join_that_is_refused_leaves_the_machine_as_it_was(system: System):
         assert "token" in done.stderr and "Traceback" not in done.stderr
         assert holder_of(attic.home / "node" / "lock") is None
         assert stopped.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_waits_to_be_let_in_can_give_up_and_leaves_nothing_running(system: System, number: int):
+    where = f"127.0.0.1:{system.said('hypivisor')['enrol_port']}"
+    with new_system() as attic:
+        terminal, theirs = os.openpty()
+        command = [*COMMAND, "node", "join", where, "--no-mdns"]
+        asking = subprocess.Popen(
+            command,
+            env=attic.environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        try:
+            said = ""
+            while "[y/N]" not in said:
+                said += os.read(terminal, 4096).decode()
+            asking.send_signal(number)
+            assert asking.wait(PATIENCE_S) == 128 + number
+            assert nodes_of(attic) == []
+        finally:
+            asking.kill()
+            asking.wait()
+            os.close(terminal)
+            attic.pids |= {*nodes_of(attic)}
+
+
+def nodes_of(system: System) -> list[int]:
+    """Processes that run a node for a home, whether they have come up or not."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            argv = path.read_bytes().decode().split("\0")
+            if "run" in argv and str(system.home) in argv:
+                found.append(int(path.parent.name))
+    return found
 
 
 def made_join_token(system: System) -> str:
