@@ -15,7 +15,7 @@ import msgspec
 
 from hyperpi import contract, roles, strict_json
 from hyperpi.address import new_id
-from hyperpi.errors import BadRequest, CursorCompacted, Overloaded, UnknownMethod
+from hyperpi.errors import BadRequest, CursorCompacted, NodeUnreachable, Overloaded, UnknownMethod
 from hyperpi.event import Cursor, Reset, merge
 from hyperpi.mesh_view import Change, MeshView, change_params
 from hyperpi.ring import Ring
@@ -178,7 +178,15 @@ class Viewer:
             self._listening = None
 
     async def _attach(self, wanted: contract.Attach) -> Any:
-        answer = await self._attach_events(wanted)
+        try:
+            answer = await self._attach_events(wanted)
+        except NodeUnreachable:
+            if not wanted.terminal:
+                raise
+            # An agent that does not answer is a reason to look at its terminal, not to be kept from it.
+            feed = await self._backend.feed(wanted.agent, None)
+            place = {"resume": "gap", "epoch": feed.ring.epoch, "seq": feed.ring.head}
+            answer = self._attached(feed, feed.ring.head, place)
         if wanted.terminal:
             try:
                 answer["terminal"] = await self._attach_terminal(answer["agent"], wanted.offset)

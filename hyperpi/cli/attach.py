@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from hyperpi.cli.client import Client
 from hyperpi.cli.follow import Asked, Attached, Cursor, Dropped, Follower, Item, Live, Reset, Resumed, Said
 from hyperpi.cli.options import Verb, agent_argument, connect_again, connected, json_option
 from hyperpi.cli.output import colours, note, print_line, styled
@@ -35,12 +34,13 @@ def _cursor(_ctx: click.Context, param: click.Parameter, value: str | None) -> C
 @click.command(
     cls=Verb,
     example="""hyperpi attach frontend
+               hyperpi attach frontend --tty
                hyperpi attach frontend@den --json | jq -c 'select(.type == "tool_start")'
                hyperpi attach frontend --json --from e-4k2m9q:1041""",
 )
 @agent_argument
 @json_option
-@click.option("--tty", is_flag=True, help="The raw terminal, of an agent that has one.")
+@click.option("--tty", is_flag=True, help="The raw terminal, of an agent that has one; Ctrl-] leaves it.")
 @click.option(
     "--from", "cursor", metavar="EPOCH:SEQ", callback=_cursor, help="Go on after this event, without history."
 )
@@ -54,7 +54,12 @@ def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
     """
     with connected() as client:
         if tty:
-            _refuse_terminal(client, agent)
+            from hyperpi.cli.attach_tty import show_terminal
+
+            if as_json or cursor is not None:
+                raise click.UsageError("--tty goes with neither --json nor --from")
+            show_terminal(client, agent)
+            return
         follower = Follower(client, connect_again, agent, cursor)
         shown = _Lines() if as_json else _Screen(client.call("agent.show", {"agent": agent}))
         try:
@@ -75,16 +80,6 @@ def _follow(follower: Follower, shown: "_Lines | _Screen") -> None:
         item = next(items)
         piped.see(item)
         shown.show(item)
-
-
-def _refuse_terminal(client: Client, agent: str) -> None:
-    """Say that there is no terminal to show, in the other side's words where it has some."""
-    result: Json = client.call("agent.attach", {"agent": agent, "terminal": True})
-    if result.get("terminal") is None:
-        raise HyperPiError(
-            f"{agent} has no terminal",
-            hint=f"`hyperpi attach {agent}` shows its conversation and takes prompts",
-        )
 
 
 # --- typing -------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ class Client:
         deadline = time.monotonic() + timeout_s
         while (message := self._receive(deadline - time.monotonic())) is not None:
             if not isinstance(message, Answer) or message.number != number:
-                self._hold(message)
+                self.hold(message)
             elif message.error is not None:
                 raise message.error
             else:
@@ -114,7 +114,8 @@ class Client:
                 return
             yield message
 
-    def _hold(self, message: Notice | Answer) -> None:
+    def hold(self, message: Notice | Answer) -> None:
+        """Have it come again among `messages`, before what is new."""
         if len(self._held) >= MAX_HELD:
             raise ConnectionLost("too much came in that was not asked for")
         self._held.append(message)

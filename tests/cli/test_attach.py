@@ -283,11 +283,11 @@ def test_an_agent_that_is_not_there_is_exit_code_1(talk: ControlSocket, run: Run
     assert done.err.splitlines()[0] == "hyperpi: no agent nobody"
 
 
-def test_an_agent_without_a_terminal_says_so(talk: ControlSocket, run: Run):
+def test_a_pipe_cannot_be_an_agents_terminal(talk: ControlSocket, run: Run):
     done = run("attach", "frontend", "--tty")
-    assert done.code == 1
-    assert "frontend has no terminal" in done.err
-    assert talk.asked("agent.attach") == [{"agent": "frontend", "terminal": True}]
+    assert done.code == 2
+    assert "--tty needs a terminal on both sides" in done.err
+    assert talk.asked("agent.attach") == []
 
 
 def test_a_token_that_is_revoked_ends_it(talk: ControlSocket):
