@@ -90,7 +90,8 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         yield db
         db.execute("COMMIT")
     except sqlite3.OperationalError as exc:
-        raise StoreUnwritable(f"the store cannot be written: {exc}", hint="is the disk full?") from exc
+        hint = "make room on the disk of HYPERPI_HOME there; nothing has to be restarted"
+        raise StoreUnwritable(f"the store cannot be written: {exc}", hint=hint) from exc
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as exc:

@@ -7,7 +7,9 @@ lock the owner out of the machine. Sessions that exist are not affected either: 
 import ipaddress
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
+from hyperpi.database import StoreUnwritable
 from hyperpi.errors import Overloaded
 from hypivisor.store import Store
 
@@ -62,11 +64,12 @@ class AttemptLimiter:
             )
 
     def failed(self, address: str) -> None:
-        """Count a failure, durably."""
+        """Count a failure, durably unless the disk is full: then as long as this process lives."""
         now = self._clock()
         key = address_key(address)
         self._failures.append((key, now))
-        self._store.add_failure(self._scope, key, now, forget_before=now - self._window_s)
+        with suppress(StoreUnwritable):
+            self._store.add_failure(self._scope, key, now, forget_before=now - self._window_s)
 
 
 def address_key(address: str) -> str:

@@ -10,11 +10,14 @@ When a row cannot be written, the act that it records must not happen: `append` 
 
 import hashlib
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperpi.clock import rfc3339
 from hyperpi.database import StoreUnwritable, open_database, transaction
 from hyperpi.errors import Overloaded
 
@@ -31,8 +34,25 @@ CREATE TABLE audit (
 MIGRATIONS: tuple[str, ...] = (_SCHEMA_1,)
 
 
+log = logging.getLogger(__name__)
+
+# For whoever is refused, on whichever machine.
+MAKE_ROOM = (
+    "make room on the disk of HYPERPI_HOME on the hypivisor's machine (`hyperpi doctor` there); "
+    "then try again, nothing has to be restarted"
+)
+
+
 class AuditUnwritable(Overloaded):
     """The trail cannot be written, so what it would record is refused. Retry once the disk is well."""
+
+
+@dataclass(slots=True)
+class _Gap:
+    """A time when nothing could be written down, and so nothing of it was done."""
+
+    since: float  # Unix seconds
+    acts: int = 0  # that were refused, or are missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +127,7 @@ class Audit:
     def __init__(self, db: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self._db = db
         self._clock = clock
+        self._gap: _Gap | None = None  # while it cannot be written
         self.appended: Callable[[], None] = lambda: None  # called in the thread that appends
 
     @classmethod
@@ -134,11 +155,27 @@ class Audit:
                 row = (seq, at, *fields, _hash(before, seq, at, *fields))
                 db.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         except (StoreUnwritable, sqlite3.Error) as exc:
-            raise AuditUnwritable(
-                "refused: the audit trail cannot be written", hint="is the disk full?"
-            ) from exc
+            self._failed(at, exc)
+            raise AuditUnwritable("refused: the audit trail cannot be written", hint=MAKE_ROOM) from exc
         self.appended()
+        if (gap := self._gap) is not None:
+            self._gap = None
+            log.warning("the audit trail can be written again; %d acts were refused meanwhile", gap.acts)
+            missed = {"since": rfc3339(gap.since), "acts": gap.acts}
+            with suppress(AuditUnwritable):  # then there is a new gap, which says so in its turn
+                self.append("hypivisor", "this machine", "audit.gap", "failed", missed)
         return int(seq)
+
+    def _failed(self, at: float, exc: Exception) -> None:
+        if self._gap is None:
+            self._gap = _Gap(at)
+            log.error(
+                "the audit trail cannot be written, so acts that belong there are refused reason=%s; "
+                "what to do: %s",
+                exc,
+                MAKE_ROOM,
+            )
+        self._gap.acts += 1
 
     def ls(self, limit: int = 100, *, before: int | None = None) -> list[AuditRow]:
         """The newest rows (below `before`), newest first."""

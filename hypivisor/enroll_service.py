@@ -17,13 +17,13 @@ import grpc
 
 from hyperpi import tls
 from hyperpi.address import clean_name, new_id
-from hyperpi.database import DiskThread
+from hyperpi.database import DiskThread, StoreUnwritable
 from hyperpi.errors import BadRequest, Conflict, HyperPiError, NotFound
 from hyperpi.status import status_of
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2 as pb
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2_grpc as rpc
 from hypivisor.attempts import AttemptLimiter, TooManyAttempts, address_key
-from hypivisor.audit import Audit
+from hypivisor.audit import Audit, AuditUnwritable
 from hypivisor.ca import MeshCa
 from hypivisor.joins import (
     KNOCK_TTL_S,
@@ -418,6 +418,8 @@ async def _refusing(
         yield
     except HyperPiError as exc:
         kind = next((REFUSALS[cls] for cls in type(exc).__mro__ if cls in REFUSALS), pb.REFUSAL_UNSPECIFIED)
+        if isinstance(exc, AuditUnwritable | StoreUnwritable):  # nobody's fault but our disk's: not counted
+            kind = pb.NOT_RECORDED
         log.debug("%s refused address=%s reason=%s", what, address, type(exc).__name__)  # told by the trail
         await context.abort(
             grpc.StatusCode[status_of(exc).grpc], str(exc), ((tls.REFUSAL_KEY, pb.Refusal.Name(kind)),)

@@ -186,6 +186,7 @@ class Trust:
         self._refusals.note(node, f"link {node}", "node.link", exc, details)
 
     async def _remember(self, registry: Registry) -> None:
+        failed = False
         try:
             while True:
                 await self._save_soon.wait()
@@ -196,10 +197,17 @@ class Trust:
                     for session in await self._thread.call(self._sessions.sweep):
                         self.ended(session)
                 except Overloaded as exc:  # a full disk: what is not written is kept, and tried again
-                    log.warning("rosters were not written reason=%s", exc)
+                    if not failed:  # once, not every two seconds
+                        log.warning("rosters are not written, it is tried on reason=%s", exc)
+                    failed = True
                     self._save_soon.set()
+                else:
+                    failed = False
         finally:
-            await self._save(registry)
+            try:
+                await self._save(registry)
+            except Overloaded as exc:  # they are the nodes' to report again
+                log.warning("rosters were not written reason=%s", exc)
 
     async def _save(self, registry: Registry) -> None:
         while self._unsaved:

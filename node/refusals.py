@@ -74,6 +74,10 @@ class JoinSuperseded(Conflict):
     """This machine asked again, so this request is over."""
 
 
+class NotRecorded(Overloaded):
+    """The hypivisor's disk is full: what it cannot write down it does not do. Retry later."""
+
+
 class EnrolmentRefused(Conflict):
     """Refused for a reason that this version does not know."""
 
@@ -92,6 +96,7 @@ _REFUSALS: dict[str, tuple[type[HyperPiError], str]] = {
     "JOIN_DENIED": (JoinDenied, "ask again, and compare the digits on both screens"),
     "JOIN_FULL": (JoinFull, "approve or deny those that wait, or use a token"),
     "JOIN_SUPERSEDED": (JoinSuperseded, "go on in the other window"),
+    "NOT_RECORDED": (NotRecorded, "make room on the hypivisor's disk; then the same command works"),
 }
 
 

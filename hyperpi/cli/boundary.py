@@ -4,6 +4,7 @@ Exit codes of the contract: 0 done, 1 refused or failed, 2 wrong usage, 3 nothin
 Ctrl-C. An error is one line on stderr with what to do next, never a traceback.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from hyperpi.config import prepare_process, read_environment
 from hyperpi.errors import AmbiguousName, HyperPiError, NothingThere
 
 DONE, FAILED, WRONG_USAGE, NOTHING_THERE, INTERRUPTED = 0, 1, 2, 3, 130
+FULL = {errno.ENOSPC, errno.EDQUOT}
 MAX_CANDIDATES = 20  # of an ambiguous name in a hint
 
 
@@ -105,7 +107,8 @@ def _invoke(argv: Sequence[str]) -> int:
         raise
     except OSError as exc:
         _explain()
-        _report(f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc), None)
+        reason = f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc)
+        _report(exc.strerror or reason if exc.errno in FULL else reason, _mend(exc))
         return FAILED
     except Exception as exc:  # the boundary: a bug shows as one line too; its traceback is for who asks
         _explain()
@@ -113,6 +116,15 @@ def _invoke(argv: Sequence[str]) -> int:
         _report(f"{type(exc).__name__}: {reason}", "HYPERPI_LOG=debug shows where this comes from")
         return FAILED
     return code if isinstance(code, int) else DONE
+
+
+def _mend(exc: OSError) -> str | None:
+    """What to do about an error of the system, where that can be said."""
+    if exc.errno in FULL:
+        return "make room on the disk of HYPERPI_HOME, then try again"
+    if exc.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT} and exc.filename:
+        return "is that path right, and yours? HYPERPI_HOME or --home chooses where the state is kept"
+    return None
 
 
 def _hint(exc: HyperPiError) -> str | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 OK, WARN, FAIL = "ok", "warn", "fail"
 
 OLDEST_PYTHON = (3, 11)
+FULL_BYTES = 1 << 20  # SQLite and the journals need some to write a row
 LEAST_FREE_BYTES = 200 << 20  # a node keeps 64 MiB of log; below this a full disk is near
 PI_S = 15.0  # for `pi --version`: a cold Node.js on a slow disk
 CONNECT_S = 2.0
@@ -103,10 +104,19 @@ def _home(facts: Facts) -> Check:
     except OSError as exc:
         fix = f"make {path} writable for you, or choose another with HYPERPI_HOME or --home"
         return _check(FAIL, f"{path} cannot be written: {exc.strerror}", fix)
-    free = shutil.disk_usage(path).free
+    if path.stat().st_mode & 0o077:
+        fix = f"chmod 700 {path}, and ask who could read it"
+        return _check(WARN, f"{path} can be read by others", fix)
+    folders = [one for one in (path, facts.home.hypivisor, facts.home.node) if one.is_dir()]
+    free, least = min((shutil.disk_usage(one).free, one) for one in folders)
+    if free < FULL_BYTES:
+        found = (
+            f"the disk of {least} is full ({size(free)} free): joins, logins, spawns and scrolls are refused"
+        )
+        return _check(FAIL, found, "make room there; everything goes on by itself")
     if free < LEAST_FREE_BYTES:
         return _check(
-            WARN, f"{path}: only {size(free)} are free", "free some space; a full disk stops scrolls"
+            WARN, f"{least}: only {size(free)} are free", "free some space; a full disk stops scrolls"
         )
     return _check(OK, f"{path} ({size(free)} free)")
 

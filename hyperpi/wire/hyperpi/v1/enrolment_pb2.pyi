@@ -22,6 +22,7 @@ class Refusal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOIN_DENIED: _ClassVar[Refusal]
     JOIN_FULL: _ClassVar[Refusal]
     JOIN_SUPERSEDED: _ClassVar[Refusal]
+    NOT_RECORDED: _ClassVar[Refusal]
 REFUSAL_UNSPECIFIED: Refusal
 TOKEN_UNKNOWN: Refusal
 TOKEN_USED: Refusal
@@ -35,6 +36,7 @@ JOIN_EXPIRED: Refusal
 JOIN_DENIED: Refusal
 JOIN_FULL: Refusal
 JOIN_SUPERSEDED: Refusal
+NOT_RECORDED: Refusal
 
 class GetMeshRequest(_message.Message):
     __slots__ = ("wanted",)
