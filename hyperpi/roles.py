@@ -1,4 +1,5 @@
-"""Who may do what: one table for every JSON-RPC method. Deny by default; a test misses missing rows."""
+"""Who may do what: one table for JSON-RPC methods, one for Pi-DE's routes. Deny by default; a test misses
+missing rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,6 +65,21 @@ METHOD_ROLES: dict[str, str] = {
     "disk.mirror": OPERATOR,
     "disk.drop": OPERATOR,
     "disk.restore": OPERATOR,
+}
+
+PUBLIC = "public"  # of a route: no credential is asked for, since it gives away nothing or is how one gets in
+
+# Pi-DE's routes as they are declared there; HEAD needs what GET does. What is not here is refused.
+ROUTE_ROLES: dict[str, str] = {
+    "GET /": PUBLIC,
+    "GET /static": PUBLIC,
+    "GET /healthz": PUBLIC,
+    "POST /login": PUBLIC,
+    "POST /logout": PUBLIC,  # ends the session whose cookie it brings, and no other
+    "GET /me": VIEWER,
+    "GET /metrics": VIEWER,
+    "GET /nodes/{node}/{bank:int}.png": VIEWER,
+    "WEBSOCKET /ws": VIEWER,
 }
 
 

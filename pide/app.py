@@ -6,7 +6,7 @@ import errno
 import logging
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import uvicorn
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router, WebSocketRoute
@@ -27,8 +26,8 @@ from hyperpi.clock import from_rfc3339
 from hyperpi.console_client import ConsoleClient
 from hyperpi.contract import MAX_FRAME_BYTES
 from hyperpi.errors import Conflict, HyperPiError
-from hyperpi.status import status_of
-from pide.gatekeeper import Denied, Gatekeeper, Guest, Site, site
+from pide.gatekeeper import Denied, Gatekeeper, Site, site
+from pide.gates import AnyRoute, gated, guest_of, refusal
 from pide.viewers import Viewers
 
 log = logging.getLogger(__name__)
@@ -48,8 +47,6 @@ HEADERS = {
     b"cross-origin-opener-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
 }
-
-Endpoint = Callable[[Request, Guest], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +70,20 @@ class Pide:
         self._client = client
         self._gatekeeper = Gatekeeper(site, client)
         self.viewers = Viewers(client, self._gatekeeper)
-        routes = [
+        routes: list[AnyRoute] = [
             Route("/", self._index),
             Route("/healthz", self._health),
             Route("/login", self._login, methods=["POST"]),
             Route("/logout", self._logout, methods=["POST"]),
-            Route("/me", self._guarded(self._me)),
-            Route("/metrics", self._guarded(self._metrics)),
-            Route("/nodes/{node}/{bank:int}.png", self._guarded(self._bank)),
+            Route("/me", self._me),
+            Route("/metrics", self._metrics),
+            Route("/nodes/{node}/{bank:int}.png", self._bank),
             WebSocketRoute("/ws", self.viewers.endpoint),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
+        self.routes = [gated(route, self._gatekeeper) for route in routes]
         # A bare router: Starlette's own error pages would answer before ours.
-        self.asgi: ASGIApp = _Front(Router(routes, default=_nothing_there), self._gatekeeper)
+        self.asgi: ASGIApp = _Front(Router(self.routes, default=_nothing_there), self._gatekeeper)
 
     # --- public ----------------------------------------------------------------------------------------
 
@@ -118,18 +116,13 @@ class Pide:
 
     # --- with a credential -----------------------------------------------------------------------------
 
-    def _guarded(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        async def admitted(request: Request) -> Response:
-            return await endpoint(request, await self._gatekeeper.admit(request, "pide"))
-
-        return admitted
-
-    async def _me(self, _request: Request, guest: Guest) -> Response:
+    async def _me(self, request: Request) -> Response:
         """Who asks, and the id under which their session or token is listed."""
+        guest = guest_of(request)
         who = {"name": guest.caller.name, "role": guest.caller.role, "credential": guest.credential}
         return JSONResponse({**who, "mesh": self._client.view.mesh})
 
-    async def _bank(self, request: Request, guest: Guest) -> Response:
+    async def _bank(self, request: Request) -> Response:
         """A consistent picture, of now or with `?commit=` or `?at=` (Unix seconds, RFC 3339) of the past.
 
         It is private and asked for again each time; who has the same already gets no bytes.
@@ -140,7 +133,7 @@ class Pide:
             "unless": _etags(request.headers.get("if-none-match", "")),
             **_moment(request),
         }
-        answer = msgspec.json.decode(await self._client.call("disk.png", asked, guest.caller))
+        answer = msgspec.json.decode(await self._client.call("disk.png", asked, guest_of(request).caller))
         headers = {
             "cache-control": "private, no-cache",
             "etag": f'"{answer["etag"]}"',
@@ -153,7 +146,7 @@ class Pide:
             return Response(status_code=304, headers=headers)
         return Response(base64.b64decode(answer["png"]), media_type="image/png", headers=headers)
 
-    async def _metrics(self, _request: Request, _guest: Guest) -> Response:
+    async def _metrics(self, _request: Request) -> Response:
         view = self._client.view
         lines = [
             "# HELP hyperpi_nodes Nodes of the mesh by state.",
@@ -200,26 +193,14 @@ class _Front:
         except Exception as exc:  # a boundary: whatever it is, the browser gets one line and no detail
             if started:
                 raise
-            await _refusal(exc)(scope, receive, with_headers)
+            await refusal(exc)(scope, receive, with_headers)
 
 
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
     nothing = Denied(404, "there is nothing here")
     if scope["type"] != "websocket":
         raise nothing
-    await WebSocket(scope, receive, send).send_denial_response(_refusal(nothing))
-
-
-def _refusal(exc: Exception) -> Response:
-    if isinstance(exc, Denied):
-        return JSONResponse(exc.body(), exc.status)
-    if isinstance(exc, HTTPException):
-        return JSONResponse({"error": exc.detail}, exc.status_code, exc.headers)
-    if isinstance(exc, HyperPiError):
-        body: dict[str, Any] = {"error": str(exc)}
-        return JSONResponse({**body, "hint": exc.hint} if exc.hint else body, status_of(exc).http)
-    log.error("a request failed", exc_info=exc)
-    return JSONResponse({"error": "internal error"}, 500)
+    await WebSocket(scope, receive, send).send_denial_response(refusal(nothing))
 
 
 async def _json_body(request: Request) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hyperpi.console_client import ConsoleClient
@@ -12,7 +11,8 @@ from hyperpi.errors import BadEnvelope, HyperPiError
 from hyperpi.status import to_json_rpc
 from hyperpi.strict_json import encode
 from hyperpi.viewer import RESTARTING, REVOKED, Viewer, serve_viewer
-from pide.gatekeeper import Denied, Gatekeeper, Guest
+from pide.gatekeeper import Gatekeeper, Guest
+from pide.gates import guest_of
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +41,8 @@ class Viewers:
                 viewer.end(REVOKED, "logged out or revoked")
 
     async def endpoint(self, websocket: WebSocket) -> None:
-        """Serve one WebSocket from handshake to close."""
-        try:
-            self._gatekeeper.check_place(websocket)
-            guest = await self._gatekeeper.admit(websocket, "pide")
-        except Denied as exc:
-            await websocket.send_denial_response(JSONResponse(exc.body(), exc.status))
-            return
+        """Serve one WebSocket that its gate has let in, from handshake to close."""
+        guest = guest_of(websocket)
         await websocket.accept(guest.subprotocol)
         viewer = Viewer(self._client, guest.caller, _Outlet(websocket))
         self._connected[viewer] = guest

@@ -225,6 +225,9 @@ def _index() -> str:
         parts.append(f"| `{method}` | {role} | {takes} | {_cell(row.answers)} |")
     parts += ["\nShapes are in [shapes.json](shapes.json); `Snapshot`, `Entry` and `Event` are in"]
     parts += ["[the agent socket's page](../agent-socket.md), since agents make them.\n"]
+    parts += ["## Routes of Pi-DE\n", "| route | role |", "|---|---|"]
+    parts += [f"| `{route}` | {role} |" for route, role in roles.ROUTE_ROLES.items()]
+    parts += ["\n`public`: no credential is asked for. What is not listed is refused.\n"]
     parts += ["## Notices\n", "| method | params |", "|---|---|"]
     parts += [f"| `{method}` | {_cell(text)} |" for method, text in NOTICES.items()]
     parts += [
