@@ -19,6 +19,7 @@ from hyperpi import runfile
 from hyperpi.config import Environment, Home, child_environment
 from hyperpi.errors import Conflict, HyperPiError
 from hyperpi.holder import holder_of
+from hyperpi.log_lines import LogLines
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,8 @@ def set_up_logging(environment: Environment, file: Path | None = None) -> None:
         raise HyperPiError(
             f"HYPERPI_LOG is {environment.log_level!r}", hint="one of debug, info, warning, error"
         )
-    logging.basicConfig(
-        level=level, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    handler.setFormatter(LogLines())
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def run_until_signal(serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
