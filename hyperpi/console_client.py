@@ -50,7 +50,12 @@ class SnapshotAnswer(msgspec.Struct):
 
 
 def local_channel(target: str) -> grpc.aio.Channel:
-    """To a hypivisor of this machine, such as `unix:/path`: a socket in a private folder, never a port."""
+    """To a hypivisor of this machine, such as `unix:/path`: a socket in a private folder, never a port.
+
+    Raises ValueError for anything else: what is said here is not encrypted, and says who asks.
+    """
+    if not target.startswith("unix:"):
+        raise ValueError(f"{target!r} is not a unix: socket")
     return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
 
 

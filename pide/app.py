@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import errno
+import ipaddress
 import logging
 import socket
 from collections import Counter
@@ -25,7 +26,7 @@ from hyperpi import strict_json
 from hyperpi.clock import from_rfc3339
 from hyperpi.console_client import ConsoleClient
 from hyperpi.contract import MAX_FRAME_BYTES
-from hyperpi.errors import Conflict, HyperPiError
+from hyperpi.errors import Conflict, HyperPiError, RefusedByPolicy
 from pide.gatekeeper import Denied, Gatekeeper, Site, site
 from pide.gates import AnyRoute, gated, guest_of, refusal
 from pide.viewers import Viewers
@@ -253,7 +254,14 @@ class _Server(uvicorn.Server):
 
 
 def listen(config: PideConfig) -> tuple[PideConfig, socket.socket]:
-    """Take the port, and say which it is. Raises Conflict when it is taken."""
+    """Take the port, and say which it is. Raises Conflict when it is taken, RefusedByPolicy without TLS where
+    it would be needed.
+    """
+    if config.certificate is None and not _is_loopback(config.host):
+        raise RefusedByPolicy(
+            f"Pi-DE listens on {config.host} with TLS or not at all",
+            hint="`hyperpi up --host` sets TLS up, or use a tunnel with --public-url",
+        )
     listening = _listen(config.host, config.port)
     return replace(config, port=listening.getsockname()[1]), listening
 
@@ -302,6 +310,13 @@ async def running(config: PideConfig, listening: socket.socket, client: ConsoleC
         except TimeoutError:
             server.force_exit = True
         listening.close()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -109,6 +109,9 @@ class Gatekeeper:
         if host not in self.site.hosts:
             raise Denied(400, "this Host is not served here", "open the address that `hyperpi up` printed")
         origin = connection.headers.get("origin")
+        if origin is None and _changes(connection) and self._token_of(connection)[0] is None:
+            # Browsers send one with whatever changes something; programs bring a token.
+            raise Denied(403, "this changes something, and says not from where", "use a token: hyperpi token")
         if origin is None or origin.lower() in self.site.origins:
             return
         if origin == "null" and self._token_of(connection)[1]:
@@ -128,8 +131,7 @@ class Gatekeeper:
                 return Guest(caller, found.credential, False, PROTOCOL if by_protocol else None)
             if cookie is not None:
                 origin = connection.headers.get("origin")
-                reads = connection.scope["type"] == "http" and connection.scope["method"] in {"GET", "HEAD"}
-                if origin is None and not reads:
+                if origin is None and (connection.scope["type"] != "http" or _changes(connection)):
                     raise Denied(403, "a cookie counts only from our own pages", "use a token: hyperpi token")
                 found = await self._ask("auth.session", {"cookie": cookie, "origin": origin})
                 return Guest(Caller(found.name, found.role, source), found.credential, True)
@@ -178,6 +180,11 @@ class Gatekeeper:
             if protocol.startswith(BEARER_PROTOCOL):
                 return protocol.removeprefix(BEARER_PROTOCOL), True
         return None, False
+
+
+def _changes(connection: HTTPConnection) -> bool:
+    """Whether a request may do more than read."""
+    return connection.scope["type"] == "http" and connection.scope["method"] not in {"GET", "HEAD"}
 
 
 def address_of(connection: HTTPConnection) -> str:

@@ -350,6 +350,34 @@ async def test_the_socket_is_for_its_owner_alone_and_says_who_dialled(serve, pat
         assert lines.peer_of(there._writer.get_extra_info("socket")) == (os.getpid(), os.getuid())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a moment")
+async def test_another_users_process_is_refused_although_it_can_open_the_socket(serve, tmp_path):
+    with tempfile.TemporaryDirectory() as place:  # the folders above tmp_path are for their owner alone
+        os.chmod(place, 0o755)
+        socket_path = Path(place) / "s"
+        accepted: list[int] = []
+
+        async def serve_one(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, pid: int) -> None:
+            accepted.append(pid)
+
+        listening = asyncio.Event()
+        serving = asyncio.create_task(lines.serve(socket_path, serve_one, listening.set))
+        await asyncio.wait_for(listening.wait(), PATIENCE_S)
+        socket_path.chmod(0o666)
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.setblocking(False)
+            os.seteuid(65534)
+            try:
+                stranger.connect(str(socket_path))
+            finally:
+                os.seteuid(0)
+            async with asyncio.timeout(PATIENCE_S):
+                assert await asyncio.get_running_loop().sock_recv(stranger, 1) == b""
+        assert accepted == []
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
 async def test_a_socket_that_is_served_is_not_taken_over_and_a_left_over_one_is(serve, path):
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))

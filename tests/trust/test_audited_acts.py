@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hyperpi.address import NodeId
-from hyperpi.errors import BadRequest, NotForThisRole, NotFound
+from hyperpi.errors import BadRequest, Conflict, NotForThisRole, NotFound
 from hyperpi.mesh_view import MeshView
 from hyperpi.roles import Caller
 from hypivisor.audit import AuditUnwritable
@@ -164,6 +164,23 @@ async def test_a_login_that_cannot_be_written_down_opens_no_session(desk: Desk):
     with pytest.raises(AuditUnwritable):
         await desk.gate.trust.internal("auth.login", asked)
     assert desk.gate.store.sessions() == []
+
+
+async def test_a_copy_of_a_machine_that_started_earlier_is_refused_and_written_down(desk: Desk):
+    node = NodeId(desk.node.id)
+    assert await desk.gate.trust.node_seen(node, 7) == "attic"
+    assert await desk.gate.trust.node_seen(node, 7) == "attic"  # the same start, dialling again
+    with pytest.raises(Conflict, match="boot 7, this one is 6") as refused:
+        await desk.gate.trust.node_seen(node, 6)
+    assert "copy" in str(refused.value.hint)
+    row = desk.gate.audit.ls(1)[0]
+    assert (row.who, row.what, row.result) == (node, "node.link", "refused")
+    assert row.details == {"boot": 6, "newest": 7}
+
+
+async def test_a_machine_that_is_not_known_any_more_has_no_place(desk: Desk):
+    with pytest.raises(NotFound):
+        await desk.gate.trust.node_seen(NodeId("n-stranger"), 1)
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])

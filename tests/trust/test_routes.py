@@ -10,10 +10,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from hyperpi import roles
-from hyperpi.errors import Unauthenticated
+from hyperpi.errors import RefusedByPolicy, Unauthenticated
 from hyperpi.mesh_view import MeshView
 from hyperpi.roles import Caller
-from pide.app import Pide
+from pide.app import Pide, PideConfig, listen
 from pide.gatekeeper import site
 from pide.gates import AnyRoute, gated
 
@@ -44,7 +44,7 @@ class Hypivisor:
 @pytest.fixture
 def pide() -> Pide:
     ours = site("127.0.0.1", 31415, tls=False, mesh_tag="m", names=(), public_url=None)
-    return Pide(Hypivisor(), ours, 31415)  # type: ignore[arg-type]
+    return Pide(Hypivisor(), ours, 31415)
 
 
 def rows_of(route: AnyRoute) -> set[str]:
@@ -63,9 +63,13 @@ def place_of(row: str) -> tuple[str, str]:
     return method, f"{path}/main.js" if path == "/static" else path
 
 
-async def asked(app: Any, method: str, path: str, credential: str) -> int:
-    """The status of one request; 101 for a WebSocket that was let in."""
-    headers = [(b"host", HOST.encode())]
+async def asked(app: Any, method: str, path: str, credential: str, **more: str) -> int:
+    """The status of one request from a page of ours; 101 for a WebSocket that was let in."""
+    headers = [
+        (name.encode(), value.encode())
+        for name, value in {"host": HOST, "origin": f"http://{HOST}", **more}.items()
+        if value
+    ]
     if credential != "none":
         headers.append((b"authorization", f"Bearer {credential}".encode()))
     websocket = method == "WEBSOCKET"
@@ -150,7 +154,7 @@ async def test_a_new_route_is_refused_until_it_has_a_row(pide: Pide, monkeypatch
     pide.routes.append(route)
     with pytest.raises(AssertionError):
         test_every_route_has_a_row_in_the_table_and_every_row_a_route(pide)
-    router = pide.asgi._inner  # type: ignore[attr-defined]
+    router = pide.asgi._inner
     router.routes.append(route)
     assert {await asked(pide.asgi, "GET", "/new", who) for who in CREDENTIALS} == {403}
     monkeypatch.setitem(roles.ROUTE_ROLES, "GET /new", roles.ADMIN)
@@ -161,7 +165,51 @@ async def test_a_new_route_is_refused_until_it_has_a_row(pide: Pide, monkeypatch
 async def test_what_is_asked_of_the_mesh_is_asked_in_the_role_of_whoever_came(pide: Pide) -> None:
     for role in roles.ROLES:
         assert await asked(pide.asgi, "GET", "/nodes/den/8.png", role) == 200
-    assert pide._client.asked == [("disk.png", role) for role in roles.ROLES]  # type: ignore[attr-defined]
+    assert pide._client.asked == [("disk.png", role) for role in roles.ROLES]
+
+
+PLACES = {
+    "our page": ({}, True),
+    "no page": ({"origin": ""}, None),
+    "foreign page": ({"origin": "https://evil.example"}, False),
+    "page of another port": ({"origin": "http://127.0.0.1:1"}, False),
+    "page whose name begins as ours": ({"origin": f"http://{HOST}.evil.example"}, False),
+    "page from disk": ({"origin": "null"}, None),
+    "foreign host": ({"host": "evil.example"}, False),
+    "foreign host, our port": ({"host": "evil.example:31415"}, False),
+    "no host": ({"host": ""}, False),
+}
+
+
+@pytest.mark.parametrize("row", sorted(roles.ROUTE_ROLES))
+@pytest.mark.parametrize("place", PLACES)
+async def test_every_route_looks_at_origin_and_host_before_anything_else(
+    pide: Pide, row: str, place: str
+) -> None:
+    method, path = place_of(row)
+    headers, ours = PLACES[place]
+    found = {who: await asked(pide.asgi, method, path, who, **headers) for who in ("none", "wrong", "admin")}
+    if ours is False:
+        assert set(found.values()) <= {400, 403}, found
+        assert pide._client.asked == []
+    elif ours:
+        assert found["admin"] in {101, 200, 400, 503}, found
+    elif method == "POST" or place == "page from disk":
+        # What changes something says from where, or brings a token; and every page from disk has one origin.
+        assert found["none"] == 403
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", "fe80::1"])
+def test_beyond_this_machine_nothing_is_served_without_tls(host: str) -> None:
+    with pytest.raises(RefusedByPolicy, match="TLS"):
+        listen(PideConfig(host=host, port=0))
+
+
+def test_on_loopback_a_port_is_taken_without_tls() -> None:
+    for host in ("127.0.0.1", "localhost"):
+        config, listening = listen(PideConfig(host=host, port=0))
+        with listening:
+            assert config.port > 0
 
 
 @pytest.mark.parametrize("row", sorted(roles.ROUTE_ROLES))
