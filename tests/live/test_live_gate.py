@@ -162,7 +162,19 @@ async def test_what_is_public_holds_no_data_and_the_rest_needs_a_credential(syst
     for path in ("nothing", "static/../app.py", "static/%2e%2e/app.py", "nodes/den/x.png", ".env"):
         assert (await http(f"{system.url}/{path}")).status == 404, path
     assert (await http(f"{system.url}/nodes/den/9.png", *guests["viewer"])).status == 404
-    assert (await http(f"{system.url}/me", method="DELETE")).status == 405
+    assert (await http(f"{system.url}/me", ("Origin", system.url), method="DELETE")).status == 405
+
+
+async def test_no_other_site_is_ever_told_that_it_may_read_an_answer(system: System, guests: Guests):
+    asks = (("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "authorization"))
+    for path in ("", "healthz", "me", "metrics", "login", "logout", "ws", "static/main.js", "nothing"):
+        for origin in (FOREIGN, system.url, "null"):
+            for method in ("OPTIONS", "GET", "POST"):
+                headers = (("Origin", origin), *asks, *guests["viewer"])
+                answer = await http(f"{system.url}/{path}", *headers, method=method)
+                told = [name for name, _ in answer.headers if name.startswith("access-control-")]
+                assert told == [], (path, origin, method)
+                assert method != "OPTIONS" or answer.status >= 400
 
 
 async def test_me_says_who_one_is(system: System, guests: Guests):

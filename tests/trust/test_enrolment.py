@@ -554,6 +554,23 @@ async def test_a_node_of_another_mesh_does_not_reach_the_port_for_nodes(mesh: Wo
     assert mesh.nodes.served == []
 
 
+async def test_another_ca_that_takes_our_names_does_not_get_through_the_handshake(
+    mesh: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """All that a certificate can say is as it should be, but for whoever signed it."""
+    known = (await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, mesh.join_token())).node_id
+    monkeypatch.setattr(tls, "new_mesh_id", lambda: mesh.ca.mesh_id)
+    evil = MeshCa.open(tmp_path / "evil", "home", mesh.clock())
+    assert (evil.mesh_id, evil.fingerprint == mesh.ca.fingerprint) == (mesh.ca.mesh_id, False)
+    key = tls.new_key()
+    forged = evil.issue_node(tls.public_key(key), known, mesh.clock())
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await whoami(mesh.grpc_port, tls.Identity(key, forged, mesh.ca.certificate_pem))
+    # By TLS itself: nothing of ours has to look at it.
+    assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert mesh.nodes.served == []
+
+
 async def test_the_hypivisors_own_certificate_is_not_a_nodes(mesh: World):
     with pytest.raises(grpc.aio.AioRpcError):
         await whoami(mesh.grpc_port, mesh.identity())

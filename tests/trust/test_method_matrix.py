@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import msgspec.inspect
 import pytest
 from test_audited_acts import Desk, desk  # noqa: F401  a fixture
 
@@ -140,31 +142,33 @@ class Outlet:
         raise AssertionError(f"closed with {code}: {reason}")
 
 
-# Enough for a method to get as far as the backend: what it takes beside an agent and a node does not matter.
-WHOLE: Json = {
-    "agent": "river",
-    "node": "den",
-    "name": "x",
-    "text": "hello",
-    "before": "e1",
-    "path": "/",
-    "request_id": "r",
-    "scroll_id": "s",
-    "code": "123456",
-    "id": "x",
-    "of": "den",
-}
-
-
 def params_for(method: str) -> Json:
-    """Params that a method accepts."""
-    special = {
-        "disk.mirror": {"node": "den", "to": "attic"},
-        "disk.restore": {"node": "den", "from": "attic"},
-    }
-    sends = {"to": "river", "message": "hello"}
-    special |= {"scroll.send": sends, "token.create": {}, "login.create": {}, "audit.list": {}}
-    return special.get(method, WHOLE)
+    """Params that a method accepts, made from its shape: what it demands and no more."""
+    shape = contract.METHOD_PARAMS.get(method)
+    if shape is None:
+        return {"agent": "river", "node": "den"}
+    fields = msgspec.inspect.type_info(shape).fields
+    return {field.encode_name: sample(field.type) for field in fields if field.required}
+
+
+def sample(kind: msgspec.inspect.Type) -> Any:
+    """A value of a type of the contract."""
+    match kind:
+        case msgspec.inspect.StrType():
+            return "x"
+        case msgspec.inspect.IntType():
+            return kind.ge if kind.ge is not None else 1
+        case msgspec.inspect.FloatType():
+            return 1.0
+        case msgspec.inspect.BoolType():
+            return True
+        case msgspec.inspect.LiteralType():
+            return kind.values[0]
+        case msgspec.inspect.ListType():
+            return []
+        case msgspec.inspect.UnionType():
+            return sample(kind.types[0])
+    raise AssertionError(f"a sample of {kind} is missing here")
 
 
 @pytest.mark.parametrize("method", METHODS)
