@@ -47,6 +47,16 @@ function defaultHome(): string {
   return join(process.env["XDG_DATA_HOME"] || join(homedir(), ".local", "share"), "hyperpi");
 }
 
+/** How strict this machine's owner is with the strictest of the agents; undefined while no node has ever run. */
+export function strictestPolicy(home: string): unknown {
+  try {
+    const found: unknown = JSON.parse(readFileSync(join(home, "node", "approvals.json"), "utf8"));
+    return (found as { strictest?: unknown } | null)?.strictest;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The path of the node's socket, or undefined while no node has written one or it is not ours. */
 export function nodeAddress(home: string): string | undefined {
   try {

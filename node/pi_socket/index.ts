@@ -49,6 +49,15 @@ export default function piSocket(pi: PiApi): void {
     tether.begin(event.reason ?? "startup", ctx);
   });
   for (const name of EVENTS) on(name, (event, ctx) => tether?.handle(event, ctx));
+  // Not through the guard alone: what fails here must not let a call pass that somebody wants to see first.
+  pi.on("tool_call", (event, ctx) => {
+    try {
+      return tether?.hold(event, ctx);
+    } catch (error) {
+      guard.note("tool_call", error);
+      return { block: true, reason: "pi-socket could not ask whether this may be done; see its log." };
+    }
+  });
   on("session_shutdown", (event) => {
     const ending = tether;
     tether = undefined;

@@ -6,6 +6,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { OutboxRecord } from "./outbox.ts";
+import type { AskPolicy } from "./policy.ts";
 import type { ExpectedPrompt, PromptState } from "./prompts.ts";
 import type { ScrollRecord } from "./scrolls.ts";
 
@@ -22,6 +23,10 @@ export interface Memory {
   prompts: Map<string, PromptState>;
   expected: ExpectedPrompt[];
   scrolls: Map<string, ScrollRecord>;
+  /** When to ask before a tool runs, as the node has told it last. */
+  policy?: AskPolicy | undefined;
+  /** What the node is still to be told of approvals that were settled without it. */
+  unsaid?: { method: string; params: object }[];
   /** The address line that was printed last; it is not printed twice. */
   printed: string | undefined;
   /** When we last tried to start a node, as Date.now() tells it; 0 since one has welcomed us. */

@@ -1,4 +1,5 @@
 /** What a node may ask of this pi, and the checks on what it sends. */
+import type { Approvals } from "./approvals.ts";
 import { readCard } from "./card.ts";
 import type { Conversation } from "./conversation.ts";
 import type { Mode, Prompts } from "./prompts.ts";
@@ -18,6 +19,7 @@ export interface Subject {
   readonly conversation: Conversation;
   readonly prompts: Prompts;
   readonly scrolls: Scrolls;
+  readonly approvals: Approvals;
   readonly state: State;
   readonly usage: Usage;
   /** Call back when all events up to now are written, and none after. Throws Refusal. */
@@ -52,6 +54,14 @@ export function serve(subject: Subject, method: string, params: Params, reply: (
       break;
     case "deliver":
       subject.scrolls.deliver(params["scroll"], reply);
+      break;
+    case "approval.decided":
+      subject.approvals.decided(params);
+      reply({ result: {} });
+      break;
+    case "policy":
+      subject.approvals.policyTold(params["approvals"]);
+      reply({ result: {} });
       break;
     default:
       throw new Refusal(UNKNOWN_METHOD, `pi has no ${method}`);

@@ -122,7 +122,11 @@ export interface PiContext {
   ui: {
     notify(text: string, level?: "info" | "warning" | "error"): void;
     setStatus(key: string, text: string | undefined): void;
+    select(title: string, options: string[], more: { signal: AbortSignal }): Promise<string | undefined>;
+    input(title: string, placeholder: string | undefined, more: { signal: AbortSignal }): Promise<string | undefined>;
   };
+  /** Of the turn that runs; aborted when a person ends it. */
+  signal?: AbortSignal | undefined;
   sessionManager: PiSession;
   model?: PiModel;
   modelRegistry?: { hasConfiguredAuth?(model: PiModel): boolean };
@@ -162,6 +166,8 @@ export interface PiEvent {
   toolCallId?: string;
   toolName?: string;
   args?: unknown;
+  /** Of `tool_call`; other handlers may change it in place. */
+  input?: unknown;
   partialResult?: unknown;
   result?: unknown;
   isError?: boolean;

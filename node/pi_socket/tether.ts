@@ -3,11 +3,12 @@
  *
  * Handlers only push to queues; everything is written on the next tick, several events in one request.
  */
+import { Approvals, type Blocked } from "./approvals.ts";
 import { cutText } from "./bounds.ts";
 import { readCard } from "./card.ts";
 import { Conversation, event, TOOL_UPDATE_EVERY_MS } from "./conversation.ts";
 import type { Guard } from "./guard.ts";
-import { startNode, type Home } from "./home.ts";
+import { startNode, strictestPolicy, type Home } from "./home.ts";
 import { Link, type LinkUser } from "./link.ts";
 import type { Memory } from "./memory.ts";
 import { Outbox } from "./outbox.ts";
@@ -57,6 +58,7 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
   readonly conversation: Conversation;
   readonly prompts: Prompts;
   readonly scrolls: Scrolls;
+  readonly approvals: Approvals;
   private readonly timers: Timers;
   private readonly detach: () => unknown;
   ctx: PiContext;
@@ -90,6 +92,10 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
       if (this.registered) this.link.call(method, params, answered);
       return this.registered;
     });
+    this.approvals = new Approvals(memory, guard, () => strictestPolicy(home.path), (method, params, answered) => {
+      if (this.registered) this.link.call(method, params, answered);
+      return this.registered;
+    });
   }
 
   /** session_start, which some ways into a session emit twice. */
@@ -119,6 +125,11 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
     this.catchUp();
     this.translate(found);
     this.flushSoon();
+  }
+
+  /** tool_call: undefined lets it run, a promise holds it until somebody has decided. */
+  hold(found: PiEvent, ctx: PiContext): Promise<Blocked | undefined> | undefined {
+    return this.ended ? undefined : this.approvals.hold(found, ctx, !this.headless);
   }
 
   private translate(found: PiEvent): void {
@@ -366,7 +377,7 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
 
   private welcomed(answer: Answer): void {
     this.timers.cancel("register");
-    const welcome = answer.result as { acked?: unknown; url?: unknown } | undefined;
+    const welcome = answer.result as { acked?: unknown; url?: unknown; approvals?: unknown } | undefined;
     if (welcome === undefined) {
       this.guard.note("agent.register", answer.error?.message ?? "refused");
       this.link.drop();
@@ -384,6 +395,7 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
     this.card = JSON.stringify(readCard(this.pi, this.ctx)); // agent.register has just told it
     this.flush();
     this.scrolls.resend();
+    this.approvals.welcomed(welcome.approvals);
     this.showAddress(typeof welcome.url === "string" ? welcome.url : undefined);
   }
 
@@ -405,6 +417,7 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
     this.registered = false;
     this.asks = [];
     this.scrolls.disconnected();
+    this.approvals.disconnected();
     if (this.url !== undefined) this.ctx.ui.setStatus("hyperpi", `${this.url} (reconnecting)`);
   }
 
@@ -458,6 +471,7 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
       this.catchUp();
       this.flush();
     })();
+    this.guard.wrap("approvals", () => this.approvals.end())();
     this.ended = true;
     this.timers.cancelAll();
     this.prompts.end();
