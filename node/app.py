@@ -424,7 +424,7 @@ class Node:
     def _policy_changed(self) -> None:
         """Agents are told what holds for them; those that have not met this node yet read the strictest."""
         try:
-            runfile.write(self.folder / "approvals.json", {"strictest": self.approvals.strictest})
+            runfile.write(self.folder / "approvals.json", self.approvals.before_told())
         except OSError as exc:
             log.warning("approvals.json was not written reason=%s", exc)
         self.approvals.tell_policies()

@@ -298,10 +298,10 @@ class ApprovalDesk(Observer):
                 connection.notify("policy", {"approvals": msgspec.to_builtins(now)})
                 self._told[record.id] = now
 
-    @property
-    def strictest(self) -> str:
+    def before_told(self) -> Json:
         """What an agent keeps to that does not know yet what holds for it."""
-        return self._policy().strictest
+        policy = self._policy()
+        return {"strictest": policy.strictest, "timeout_s": policy.timeout_s}
 
     # --- observer of agents ----------------------------------------------------------------------------
 

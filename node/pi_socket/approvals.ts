@@ -56,7 +56,7 @@ interface Held {
 export class Approvals {
   private readonly memory: Memory;
   private readonly guard: Guard;
-  private readonly strictest: () => unknown;
+  private readonly strictest: () => Parameters<typeof provisional>[0];
   private readonly call: Call;
   private readonly held = new Map<string, Held>();
   /** The terminal shows one at a time. */
@@ -65,7 +65,7 @@ export class Approvals {
   /** No node has told yet what holds for us. */
   private isProvisional = false;
 
-  constructor(memory: Memory, guard: Guard, strictest: () => unknown, call: Call) {
+  constructor(memory: Memory, guard: Guard, strictest: () => Parameters<typeof provisional>[0], call: Call) {
     this.memory = memory;
     this.guard = guard;
     this.strictest = strictest;
@@ -163,7 +163,7 @@ export class Approvals {
 
   /** A node that says nothing of it knows no approvals: then nobody has asked for any. */
   policyTold(policy: unknown): void {
-    this.memory.policy = policy === undefined ? provisional("auto") : readPolicy(policy);
+    this.memory.policy = policy === undefined ? provisional({}) : readPolicy(policy);
     this.isProvisional = false;
     for (const held of [...this.held.values()]) {
       if (!held.provisional) continue;

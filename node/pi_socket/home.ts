@@ -47,13 +47,14 @@ function defaultHome(): string {
   return join(process.env["XDG_DATA_HOME"] || join(homedir(), ".local", "share"), "hyperpi");
 }
 
-/** How strict this machine's owner is with the strictest of the agents; undefined while no node has ever run. */
-export function strictestPolicy(home: string): unknown {
+/** How strict this machine's owner is with the strictest of the agents; empty while no node has ever run. */
+export function strictestPolicy(home: string): { strictest?: unknown; timeout_s?: unknown } {
+  const file = join(home, "node", "approvals.json");
+  if (!existsSync(file)) return {};
   try {
-    const found: unknown = JSON.parse(readFileSync(join(home, "node", "approvals.json"), "utf8"));
-    return (found as { strictest?: unknown } | null)?.strictest;
+    return (JSON.parse(readFileSync(file, "utf8")) ?? {}) as { strictest?: unknown; timeout_s?: unknown };
   } catch {
-    return undefined;
+    return { strictest: "unreadable" }; // then everything is asked
   }
 }
 

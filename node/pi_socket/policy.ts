@@ -15,10 +15,9 @@ export interface AskPolicy {
 
 const DEFAULT_TIMEOUT_S = 600;
 
-/** What to keep to until a node has told us: the strictest of what its owner wants of anybody. */
-export function provisional(strictest: unknown): AskPolicy {
-  const mode = MODES.find((known) => known === strictest) ?? "auto";
-  return { mode, ask: [], allow: [], timeout_s: DEFAULT_TIMEOUT_S };
+/** What to keep to until a node has told us: the strictest of what its owner wants of anybody, if there is one. */
+export function provisional(written: { strictest?: unknown; timeout_s?: unknown }): AskPolicy {
+  return readPolicy({ mode: written.strictest ?? "auto", timeout_s: written.timeout_s });
 }
 
 /** A policy from the wire. What cannot be read asks everything: it was not "auto" that somebody wanted to say. */

@@ -294,7 +294,7 @@ async def test_a_changed_policy_is_told_and_cannot_be_weakened_from_afar(system:
             await pupil.until(lambda: told(), "the new policy")
             assert (told()[-1]["mode"], told()[-1]["ask"]) == ("ask-risky", ["bash:git push*"])
             strictest = json.loads((system.home / "node" / "approvals.json").read_text())
-            assert strictest == {"strictest": "ask-risky"}
+            assert strictest == {"strictest": "ask-risky", "timeout_s": 600.0}
             assert await program.code_of("agent.policy", agent="pupil", mode="auto") == -32012
             now = await program.call("agent.policy", agent="pupil", mode="ask-all")
             assert now == {"mode": "ask-all", "from": "operator"}

@@ -3,6 +3,7 @@
 The script is a line of the newest user text:
 
     run: CMD       one turn that calls the tool bash with CMD, then one that quotes its result
+    tool: NAME ARGS  the same with another tool, ARGS as JSON
     slow: N        N words, 50 ms apart
     hold: NAME     three words, then nothing until `release(NAME)`, then one more
     think: TEXT    reasoning first, then TEXT
@@ -22,7 +23,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-SCRIPT = re.compile(r"^(run|slow|hold|think|error|flaky|big|pair): (.*)$", re.MULTILINE)
+SCRIPT = re.compile(r"^(run|tool|slow|hold|think|error|flaky|big|pair): (.*)$", re.MULTILINE)
 HELD_AT_MOST_S = 60.0
 MODEL = "fake-1"
 
@@ -126,11 +127,17 @@ class _Completion(BaseHTTPRequestHandler):
     _flaky = _echo
 
     def _run(self, command: str) -> None:
+        self._call("bash", json.dumps({"command": command}))
+
+    def _tool(self, call: str) -> None:
+        name, _, arguments = call.partition(" ")
+        self._call(name, arguments)
+
+    def _call(self, name: str, arguments: str) -> None:
         self._delta({"content": "Running it."})
-        function = {"name": "bash", "arguments": ""}
+        function = {"name": name, "arguments": ""}
         call = {"index": 0, "id": f"call_{time.monotonic_ns()}", "type": "function", "function": function}
         self._delta({"tool_calls": [call]})
-        arguments = json.dumps({"command": command})
         for start in range(0, len(arguments), 9):
             piece = {"index": 0, "function": {"arguments": arguments[start : start + 9]}}
             self._delta({"tool_calls": [piece]})

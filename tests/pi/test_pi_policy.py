@@ -20,14 +20,16 @@ SOCKET = Path(node.__file__).parent / "pi_socket"
 def evaluate(*calls: list[Any]) -> list[Any]:
     """Results of [module, function, args]."""
     assert PI is not None
-    jiti = PI.resolve()
-    while not (jiti / "node_modules/jiti/lib/jiti.mjs").exists():
-        jiti = jiti.parent
+    jiti = next(
+        found
+        for parent in PI.resolve().parents
+        if (found := parent / "node_modules/jiti/lib/jiti.mjs").exists()
+    )
     done = subprocess.run(
         [
             "node",
             str(Path(__file__).with_name("evaluate.mjs")),
-            str(jiti / "node_modules/jiti/lib/jiti.mjs"),
+            str(jiti),
             str(SOCKET),
         ],
         input=json.dumps(calls),
