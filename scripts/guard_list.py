@@ -781,7 +781,11 @@ GUARDS = (
         "pide/static/views/markdown.js",
         "      return escapeHtml(token.text);\n    },\n    code(token)",
         "      return token.text;\n    },\n    code(token)",
-        ("tests/pide_js/test_pide_in_browser.py::test_nothing_that_an_agent_says_runs_in_the_page",),
+        (
+            "tests/pide_js/test_pide_in_browser.py::test_nothing_that_an_agent_says_runs_in_the_page",
+            "tests/live/test_live_strangers_words.py"
+            "::test_nothing_that_an_agent_or_a_scroll_says_runs_in_the_page",
+        ),
         also=(
             (
                 "pide/static/views/markdown.js",
