@@ -36,6 +36,7 @@ LOGS = "tests/trust/test_log_lines.py::"
 FOLDERS = "tests/node/test_folders.py::"
 SPAWN = "tests/node/test_spawn.py::"
 POLICY = "tests/node/test_policy.py::"
+APPROVALS = "tests/core/test_approvals.py::"
 GATE = "tests/live/test_live_gate.py::"
 
 GUARDS = (
@@ -703,6 +704,33 @@ GUARDS = (
         "    if not speaks_for(sender, node_name, from_node, home):\n",
         "    if False:\n",
         ("tests/core/test_registry.py::test_a_sender_that_the_node_may_not_speak_for_reaches_nobody",),
+    ),
+    Guard(
+        "approval-of-one-action",
+        AGENTS,
+        "an approval is of one exact action",
+        "node/approvals.py",
+        "if known.agent != agent or known.action.hash != wanted.action.hash:",
+        "if False:",
+        (APPROVALS + "test_an_id_stands_for_one_action_for_ever",),
+    ),
+    Guard(
+        "approval-first-answer",
+        AGENTS,
+        "the first answer wins",
+        "node/approvals.py",
+        '        if asked.state != "pending":\n            raise Conflict',
+        "        if False:\n            raise Conflict",
+        (APPROVALS + "test_the_first_answer_wins_and_the_second_hears_whose_it_was",),
+    ),
+    Guard(
+        "approval-silence",
+        AGENTS,
+        "what nobody answered in time is denied",
+        "node/approvals.py",
+        '        if asked.state == "pending" and now >= asked.expires_at:\n',
+        "        if False:\n",
+        (APPROVALS + "test_silence_denies_and_an_answer_that_comes_later_is_too_late",),
     ),
     # --- the audit trail and the log -----------------------------------------------------------------------
     Guard(
