@@ -279,9 +279,7 @@ GUARDS = (
         "hypivisor/methods.py",
         '        self._links.cut(node.id, "revoked")\n',
         "",
-        (
-            "tests/live/test_live_pressure.py::test_a_revoked_machine_is_cut_off_in_the_middle_of_what_it_says",
-        ),
+        (ACTS + "test_revoking_cuts_the_stream_of_a_machine_that_says_nothing_before_it_is_answered",),
     ),
     Guard(
         "later-start-wins",

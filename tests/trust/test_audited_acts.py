@@ -17,6 +17,7 @@ from hypivisor.audit import AuditUnwritable
 from hypivisor.joins import PendingJoins
 from hypivisor.link_service import LinkService
 from hypivisor.methods import AUDITED, Methods
+from hypivisor.node_link import NodeLink
 from hypivisor.registry import Registry
 from hypivisor.rows import Certified, NodeRow
 from hypivisor.trust import Gate, open_gate
@@ -176,6 +177,16 @@ async def test_a_copy_of_a_machine_that_started_earlier_is_refused_and_written_d
     row = desk.gate.audit.ls(1)[0]
     assert (row.who, row.what, row.result) == (node, "node.link", "refused")
     assert (row.details["boot"], row.details["newest"]) == (6, 7)
+
+
+async def test_revoking_cuts_the_stream_of_a_machine_that_says_nothing_before_it_is_answered(desk: Desk):
+    """One that speaks would be found out by its next word; a silent one only by this."""
+    node = NodeId(desk.node.id)
+    link = desk.methods._links.links[node] = NodeLink(node)
+    await desk.ask("node.revoke", node="attic")
+    assert link.over.is_set()
+    assert link.farewell == "revoked"
+    assert node not in desk.methods._links.links
 
 
 async def test_a_machine_that_is_not_known_any_more_has_no_place(desk: Desk):
