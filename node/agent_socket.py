@@ -51,6 +51,20 @@ class Asks(Protocol):
     def withdraw(self, agent: AgentId, said: contract.ApprovalWithdraw, peer_pid: int) -> None:
         """It needs no answer any more."""
 
+    def ask_dialog(self, agent: AgentId, request: dict[str, Any]) -> dict[str, Any]:
+        """A keeper tells of a dialog of its pi; what is to be said to it now."""
+
+    def withdraw_dialog(self, agent: AgentId, dialog: str, reason: str) -> None:
+        """A dialog waits no more."""
+
+
+class KeeperDialog(msgspec.Struct):
+    """keeper.dialog: pi's own request; keeper.dialog_closed: the id of one that waits no more."""
+
+    agent: str
+    request: dict[str, Any] = msgspec.field(default_factory=dict)
+    id: str = ""
+
 
 class AgentSocket:
     """Serves the socket; one `_Peer` per connection."""
@@ -141,6 +155,8 @@ class _Peer:
                 return self._keeper_registers(_decode(raw, dict[str, Any]))
             case "keeper.shown":
                 return self._keeper_shows(_decode(raw, Shown))
+            case "keeper.dialog" | "keeper.dialog_closed":
+                return self._keeper_asks(method, _decode(raw, KeeperDialog))
             case "keeper.exited":
                 return self._edge.keepers.exited(_decode(raw, dict[str, Any]), self._lines.peer_pid)
             case _:
@@ -165,6 +181,15 @@ class _Peer:
             self._edge.terminals.shown(agent, said.end)
             registers = kind_named(self._edge.agents.roster.get(agent).kind).registers
             self._edge.agents.shown(agent, registers=registers)
+        return {}
+
+    def _keeper_asks(self, method: str, said: KeeperDialog) -> dict[str, Any]:
+        agent = AgentId(said.agent)
+        if not self._edge.keepers.speaks_for(agent, self._lines.rpc):
+            raise NotForThisRole("that agent has another keeper")
+        if method == "keeper.dialog":
+            return self._edge.approvals.ask_dialog(agent, said.request)
+        self._edge.approvals.withdraw_dialog(agent, said.id, "nobody answered in time")
         return {}
 
     def _me(self) -> AgentId:

@@ -184,6 +184,7 @@ class Node:
         self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_process)
         self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
         self.agents.observers += [self.approvals, self.terminals]
+        self.approvals.use(self.keepers.answer_dialog)
 
     # --- what it looks like ----------------------------------------------------------------------------
 

@@ -17,12 +17,13 @@ import msgspec
 from hyperpi import contract
 from hyperpi.address import AgentId
 from hyperpi.contract import Json
-from hyperpi.errors import HyperPiError, NotForThisRole, Overloaded
+from hyperpi.errors import BadRequest, HyperPiError, NotForThisRole, Overloaded
 from hyperpi.process_tree import Relative
 from hyperpi.roles import Caller
 from node.agents import Agents, Observer
 from node.approval_policy import ApprovalPolicy
 from node.approvals import Approvals, Asked, Verdict, approval_shape
+from node.dialogs import as_approval, as_response
 from node.process import is_alive, process_start
 from node.roster import AgentRecord
 
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 STORE_S = 10.0  # for an answer to be on disk; longer and the disk is full
 SUMMARY_CHARS = 300  # of what an agent's line in the roster says
 
-DialogAnswered = Callable[[AgentId, str, contract.Approval], Awaitable[None]]
+DialogAnswered = Callable[[AgentId, str, Json], Awaitable[None]]
 
 
 class ApprovalMemory(Protocol):
@@ -102,9 +103,14 @@ class ApprovalDesk(Observer):
         asker = Relative(peer_pid, start) if start is not None else None
         return approval_shape(self._ask(agent, wanted, asker=asker))
 
-    def ask_dialog(self, agent: AgentId, dialog: str, wanted: contract.ApprovalAsk) -> contract.Approval:
-        """A keeper asks on behalf of its pi: the dialog of an extension. Raises as `ask`."""
-        return approval_shape(self._ask(agent, wanted, dialog=dialog))
+    def ask_dialog(self, agent: AgentId, request: Json) -> Json:
+        """A keeper tells of a dialog of its pi: how long people have, or their answer. Raises as `ask`."""
+        if not isinstance(request.get("id"), str):
+            raise BadRequest("a dialog has an id")
+        asked = self._ask(agent, as_approval(agent, request), dialog=request["id"])
+        if asked.state == "pending":
+            return {"timeout_s": max(0.0, asked.expires_at - time.time())}
+        return {"response": as_response(approval_shape(asked))}
 
     def _ask(
         self,
@@ -115,7 +121,15 @@ class ApprovalDesk(Observer):
         dialog: str | None = None,
     ) -> Asked:
         timeout_s = wanted.timeout_s or self._policy().timeout_s
-        asked, new = self._approvals.ask(agent, wanted, timeout_s, time.time(), asker=asker, dialog=dialog)
+        asked, new = self._approvals.ask(
+            agent,
+            wanted,
+            timeout_s,
+            time.time(),
+            asker=asker,
+            dialog=dialog,
+            in_turn=self._agents.roster.get(agent).own == "working",
+        )
         self._memory.keep(asked)
         if new:
             log.info("approval asked approval=%s agent=%s kind=%s", asked.id, agent, asked.action.kind)
@@ -217,7 +231,7 @@ class ApprovalDesk(Observer):
     @staticmethod
     async def _tell_keeper(tell: DialogAnswered, asked: Asked, dialog: str) -> None:
         try:
-            await tell(asked.agent, dialog, approval_shape(asked))
+            await tell(asked.agent, dialog, as_response(approval_shape(asked)))
         except HyperPiError as exc:
             log.info("a keeper was not told of an answer approval=%s reason=%s", asked.id, exc)
 
@@ -311,10 +325,13 @@ class ApprovalDesk(Observer):
             self._agents.asks(agent, what)
 
     def agent_changed(self, agent: AgentId) -> None:
-        """See node.agents.Observer: an agent that has ended waits for nothing."""
-        if not self._agents.roster.get(agent).live:
-            for asked in self._approvals.pending(agent):
+        """See node.agents.Observer: an agent that has ended waits for nothing, nor does a turn that has."""
+        record = self._agents.roster.get(agent)
+        for asked in self._approvals.pending(agent):
+            if not record.live:
                 self._withdraw(asked, "the agent has ended")
+            elif asked.dialog is not None and asked.in_turn and record.own == "idle":
+                self._withdraw(asked, "the turn is over")
 
     def agent_gone(self, agent: AgentId) -> None:
         """See node.agents.Observer."""

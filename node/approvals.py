@@ -35,6 +35,7 @@ class Asked:
     expires_at: float
     asker: Relative | None = None  # the process that asked; nobody else may take its words back
     dialog: str | None = None  # the id of pi's dialog, when its keeper asks
+    in_turn: bool = False  # the agent was working when it asked
     state: State = "pending"
     choice: str | None = None
     by: str | None = None
@@ -101,6 +102,7 @@ class Approvals:
         *,
         asker: Relative | None = None,
         dialog: str | None = None,
+        in_turn: bool = False,
     ) -> tuple[Asked, bool]:
         """An agent asks, or asks again after it was cut off; whether it is new.
 
@@ -125,6 +127,7 @@ class Approvals:
             expires_at=now + timeout_s,
             asker=asker,
             dialog=dialog,
+            in_turn=in_turn,
         )
         self._known[asked.id] = self._open[asked.id] = asked
         return asked, True

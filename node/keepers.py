@@ -231,6 +231,12 @@ class KeeperBook:
         connection = await self._connection(agent)
         await connection.call("input", {"data": base64.b64encode(chunk).decode()}, CALL_S)
 
+    async def answer_dialog(self, agent: str, dialog: str, response: Mapping[str, object]) -> None:
+        """Hand a person's answer to an extension of a headless pi. Raises NotFound, NodeUnreachable."""
+        self._living(agent)
+        connection = await self._connection(agent)
+        await connection.call("dialog.answer", {"id": dialog, "response": response}, CALL_S)
+
     async def resize(self, agent: str, size: TerminalSize) -> None:
         """Give an agent's terminal another size. Raises NotFound, NodeUnreachable."""
         self._living(agent)

@@ -62,6 +62,11 @@ class AgentRecord:
         """Whether it may still be running."""
         return self.state in LIVE_STATES
 
+    @property
+    def own(self) -> str:
+        """What it does itself, whatever a person is asked on its behalf."""
+        return self.state if self.asking is None else self.own_state
+
 
 def agent_id(instance: str) -> AgentId:
     """The id of an instance: made from it, so that it survives even a node that forgot everything."""

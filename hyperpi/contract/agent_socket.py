@@ -55,7 +55,7 @@ class ApprovalAsk(Shape):
 
     id: Annotated[str, msgspec.Meta(min_length=4, max_length=64, pattern="^[A-Za-z0-9._-]+$")]
     action: Action
-    choices: Annotated[list[Choice], msgspec.Meta(min_length=1, max_length=64)] = msgspec.field(
+    choices: Annotated[list[Choice], msgspec.Meta(min_length=1, max_length=256)] = msgspec.field(
         default_factory=lambda: list(APPROVE_OR_DENY)
     )
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None  # null: as the policy says

@@ -4,8 +4,9 @@ import json
 import os
 import selectors
 import subprocess
+from collections.abc import Callable
 
-from node.keeping.lines import MAX_LINE_BYTES, Json, line_of
+from node.keeping.lines import MAX_LINE_BYTES, Json
 from node.keeping.processes import process_at
 
 CHUNK_BYTES = 64 << 10  # a pipe's size
@@ -39,8 +40,8 @@ class PiOutput:
         self.rest = b""
         self.skipping = False  # within a line too long to be of interest
 
-    def feed(self, chunk: bytes) -> tuple[list[bytes], bytes]:
-        """(answers for pi's stdin, text for a person)"""
+    def feed(self, chunk: bytes) -> tuple[list[Json], bytes]:
+        """(dialogs that are opened, text for a person)"""
         *lines, rest = (self.rest + chunk).split(b"\n")
         if self.skipping and lines:
             del lines[0]
@@ -48,11 +49,11 @@ class PiOutput:
         if len(rest) > MAX_DIALOG_BYTES:
             self.skipping = True
         self.rest = b"" if self.skipping else rest
-        answers = [answer for line in lines if (answer := self.answer(line))]
-        return answers, b"".join(line + b"\n" for line in lines if not line.startswith(b"{"))
+        dialogs = [dialog for line in lines if (dialog := self.dialog(line))]
+        return dialogs, b"".join(line + b"\n" for line in lines if not line.startswith(b"{"))
 
-    def answer(self, line: bytes) -> bytes | None:
-        """Nobody sits in front of a headless pi: a dialog is cancelled, or it would block it for ever."""
+    def dialog(self, line: bytes) -> Json | None:
+        """The request of a dialog, which pi waits for."""
         if b"extension_ui_request" not in line:
             return None
         try:
@@ -63,7 +64,7 @@ class PiOutput:
             return None
         if request.get("method") in NO_DIALOGS or "id" not in request:
             return None
-        return line_of({"type": "extension_ui_response", "id": request["id"], "cancelled": True})
+        return request
 
 
 def environment_of(spec: Json) -> dict[str, str]:
@@ -76,10 +77,13 @@ def environment_of(spec: Json) -> dict[str, str]:
 class Child:
     """The program and its pipes. Its output is always drained, whoever listens."""
 
-    def __init__(self, spec: Json, selector: selectors.BaseSelector) -> None:
+    def __init__(
+        self, spec: Json, selector: selectors.BaseSelector, on_dialog: Callable[[Json], None]
+    ) -> None:
         argv = spec["argv"]
         assert isinstance(argv, list)
         self.selector = selector
+        self.on_dialog = on_dialog
         self.pi = PiOutput() if spec["stdout"] == "pi-rpc" else None
         self.tail = Tail()
         self.unwritten = bytearray()
@@ -127,9 +131,9 @@ class Child:
             self.outputs.remove(fd)
             return False
         if self.pi is not None and fd == self.stdout:
-            answers, chunk = self.pi.feed(chunk)
-            for answer in answers:
-                self.write(answer)
+            dialogs, chunk = self.pi.feed(chunk)
+            for dialog in dialogs:
+                self.on_dialog(dialog)
         self.tail.add(chunk)
         return True
 

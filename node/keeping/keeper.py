@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from node.keeping.child import Child
+from node.keeping.dialogs import Dialogs
 from node.keeping.lines import Json, save
 from node.keeping.link import Failed, NodeLink
 from node.keeping.terminal import TerminalChild, size_of
@@ -47,7 +48,13 @@ class Keeper:
             self.child: Child | TerminalChild = TerminalChild(spec, self.selector, self.on_shown, adopted)
             self.terminal = self.child
         else:
-            self.child = Child(spec, self.selector)
+            self.child = Child(spec, self.selector, lambda request: self.dialogs.opened(request))
+        self.dialogs = Dialogs(
+            lambda method, params, answered: self.node.call(method, self.mine(params), answered),
+            self.child.write,
+            self.after,
+            lambda name: self.timers.pop(name, None),
+        )
         if adopted is not None:
             self.watch_adopted()
         self.tree = Tree(self.child.pid, self.child.start)
@@ -142,7 +149,11 @@ class Keeper:
         self.after("dial", self.redial_s * jitter, self.dial)
         self.redial_s = min(2 * self.redial_s, MAX_REDIAL_S)
 
+    def mine(self, params: Json) -> Json:
+        return {"agent": self.spec["agent"], **params}
+
     def on_lost(self) -> None:
+        self.dialogs.lost()
         if time.monotonic() - self.dialled_at > STABLE_S:
             self.redial_s = FIRST_REDIAL_S
         self.redial()
@@ -155,7 +166,9 @@ class Keeper:
         self.timers.pop("answer", None)
         if result is None:  # it does not know us (yet): come back later, the agent goes on
             self.node.drop()
-        elif self.terminal is not None:
+            return
+        self.dialogs.registered()
+        if self.terminal is not None:
             self.telling = False
             self.told = 0
             self.node.hand_over(self.terminal.master, {"agent": self.spec["agent"]})
@@ -173,6 +186,10 @@ class Keeper:
             return {}
         if method == "input":
             return self.input(params.get("data"))
+        if method == "dialog.answer":
+            response = params.get("response")
+            self.dialogs.answer(str(params.get("id")), response if isinstance(response, dict) else {})
+            return {}
         if method == "resize" and self.terminal is not None:
             return self.resize(params)
         if method == "follow" and self.terminal is not None:

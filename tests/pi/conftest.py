@@ -1,5 +1,6 @@
 """Fixtures: a scripted model, a rig around it, and a stand-in for the node."""
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 from model_server import ModelServer, model_server
 from rig import PiRig, short_folder
 from stand_in import StandIn
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "live"))  # a whole system, for some of these
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -10,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from live import Following, Program, Refused, System, new_system
 from model_server import ModelServer
 from rig import PiRig, TerminalPi, needs_pi, needs_tmux, until
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "live"))
-
-from live import Following, Program, Refused, System, new_system
 
 pytestmark = needs_pi
 

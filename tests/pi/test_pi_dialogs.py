@@ -1,0 +1,120 @@
+"""Questions of pi's extensions in a headless pi, answered by whoever looks: through its keeper and back."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live import Program, System, new_system
+from rig import PI, PiRig, needs_pi, until
+from test_pi_approvals import Watched, attached
+
+pytestmark = needs_pi
+
+Json = dict[str, Any]
+
+ASKS = """
+import { writeFileSync, renameSync } from "node:fs";
+export default function (pi: any) {
+  pi.on("session_start", (_event: any, ctx: any) => {
+    setTimeout(async () => {
+      const told: unknown[] = [];
+      const note = (answer: unknown) => {
+        told.push(answer ?? null);
+        writeFileSync("told.tmp", JSON.stringify(told));
+        renameSync("told.tmp", "told");
+      };
+      note(await ctx.ui.select("Which database?", ["staging", "production"]));
+      note(await ctx.ui.confirm("Really?", "It has users."));
+      note(await ctx.ui.input("Its name?", "db-1"));
+      note(await ctx.ui.confirm("In time?", "Nobody will say.", { timeout: 400 }));
+      note(await ctx.ui.select("And now?", ["one", "two"]));
+    }, 100);
+  });
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    """A system whose owner has a pi with an extension that asks things."""
+    assert PI is not None
+    with new_system() as found, pytest.MonkeyPatch.context() as patch:
+        rig = PiRig(found.folder / "rig", found.home, "http://127.0.0.1:9/v1")
+        (rig.agent_dir / "extensions" / "asks.ts").write_text(ASKS)
+        shutil.rmtree(rig.project)
+        (found.folder / "user" / "work").mkdir()
+        for name, value in rig.environment().items():
+            if name not in {"HOME", "HYPERPI_HOME"}:
+                patch.setenv(name, value)
+        patch.setenv("PATH", f"{PI.parent}{os.pathsep}{os.environ['PATH']}")
+        found.start()
+        yield found
+
+
+@pytest.fixture
+async def program(system: System) -> AsyncIterator[Program]:
+    async with system.program() as found:
+        await found.call("mesh.get")
+        yield found
+
+
+async def test_dialogs_of_a_headless_pi_are_answered_by_people_over_a_killed_node(
+    system: System, program: Program
+) -> None:
+    work = Path(tempfile.mkdtemp(dir=system.folder / "user" / "work"))
+    spawned = await program.call(
+        "node.spawn", node="den", path=str(work), kind="pi", headless=True, request_id=work.name
+    )
+    agent = spawned["agent"]
+    pi = Watched(program, await attached(program, agent), agent)
+
+    which = await asked(pi, "Which database?")
+    shape = await program.knows(agent, state="waiting", pending=1)
+    assert shape["detail"] == "waits for an answer: Which database?"
+    assert which["action"]["kind"] == "dialog"
+    assert [choice["label"] for choice in which["choices"]] == ["staging", "production", "Cancel"]
+    decided = await pi.answer(which, "1")
+    assert decided["approval"]["state"] == "approved"
+
+    really = await asked(pi, "Really?")
+    assert really["action"]["detail"]["message"] == "It has users."
+    await pi.answer(really, "no")
+
+    name = await asked(pi, "Its name?")
+    assert [choice["kind"] for choice in name["choices"]] == ["text", "reject_once"]
+    await pi.answer(name, "submit", text="db-9 ü")
+
+    # pi gives this one a time of its own.
+    await pi.became(await asked(pi, "In time?"), "expired")
+
+    last = await asked(pi, "And now?")
+    assert told(work) == ["production", False, "db-9 ü", False]
+    system.kill_node()
+    system.start_node()
+    async with system.program() as again:
+        await again.knows(agent, state="waiting", pending=1)
+        listed = (await again.call("approval.list", agent=agent))["approvals"]
+        assert [one["id"] for one in listed] == [last["id"]]
+        await again.call("agent.answer", agent=agent, approval=last["id"], choice="0")
+        await until(lambda: len(told(work)) == 5, "the last answer")
+        assert told(work)[-1] == "one"
+        await again.call("agent.stop", agent=agent)
+        await again.knows(agent, state="exited")
+
+
+async def asked(pi: Watched, title: str) -> Json:
+    """The dialog of that title, also when it was open before anybody looked."""
+    snapshot = pi.view.snapshot or {}
+    known = [one for one in snapshot.get("pending", ()) if one["action"]["summary"] == title]
+    return known[0] if known else await pi.asked(title)
+
+
+def told(work: Path) -> list[Any]:
+    """What the extension was told so far."""
+    found: list[Any] = json.loads((work / "told").read_text()) if (work / "told").exists() else []
+    return found
