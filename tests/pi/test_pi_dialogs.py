@@ -90,7 +90,11 @@ async def test_dialogs_of_a_headless_pi_are_answered_by_people_over_a_killed_nod
     await pi.answer(name, "submit", text="db-9 ü")
 
     # pi gives this one a time of its own.
-    await pi.became(await asked(pi, "In time?"), "expired")
+    def over() -> list[Json]:
+        found = [event["approval"] for event in pi.view.of_type("approval")]
+        return [a for a in found if (a["action"]["summary"], a["state"]) == ("In time?", "expired")]
+
+    await program.until(over, "the end of its time")
 
     last = await asked(pi, "And now?")
     assert told(work) == ["production", False, "db-9 ü", False]
