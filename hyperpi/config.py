@@ -17,6 +17,7 @@ GRPC_PORT = 31416
 ENROL_PORT = 31417
 LOCAL_PORT = 31418  # a node's own /ws on loopback; another one is taken when it is busy
 
+CHOOSE_HOME = "is that path right, yours, and its disk not full? HYPERPI_HOME or --home chooses another"
 SECRET_VARIABLES = ("HYPI_TOKEN",)  # never handed to a child
 
 
@@ -46,12 +47,15 @@ class Home:
         return self.path / "logs"
 
     def make(self, *parts: str) -> Path:
-        """A private folder below the home, made if it is missing."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """A private folder below the home, made if it is missing. Raises BadConfig when it cannot be."""
         folder = self.path
-        for part in ("", *parts):  # one by one: `parents` would make those above with the umask's mode
-            folder = folder / part
-            folder.mkdir(exist_ok=True, mode=0o700)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            for part in ("", *parts):  # one by one: `parents` would make those above with the umask's mode
+                folder = folder / part
+                folder.mkdir(exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise BadConfig(f"{folder} cannot be made: {exc.strerror}", hint=CHOOSE_HOME) from None
         return folder
 
     def socket_folder(self) -> Path:
@@ -118,7 +122,11 @@ def read_environment(home: str | None = None) -> Environment:
         settings = _toml(file.read_text("utf-8"))
     except FileNotFoundError:
         pass
-    except (OSError, ValueError) as exc:
+    except NotADirectoryError:
+        raise BadConfig(f"{path} is no folder", hint="choose another with HYPERPI_HOME or --home") from None
+    except OSError as exc:
+        raise BadConfig(f"{file} cannot be read: {exc.strerror}", hint=CHOOSE_HOME) from None
+    except ValueError as exc:
         raise BadConfig(f"{file}: {exc}", hint="mend or remove the file") from None
     mdns = settings.get("mdns", True)
     if not isinstance(mdns, bool):

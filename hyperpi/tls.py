@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 import inspect
+import logging
 import os
 import re
 import secrets
@@ -29,6 +30,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from hyperpi.errors import BadRequest, HyperPiError, NotForThisRole, Unauthenticated
 from hyperpi.status import status_of
+
+log = logging.getLogger(__name__)
 
 SERVER_NAME = "hypivisor.hyperpi.internal"  # the DNS SAN of every hypivisor; hosts and addresses may change
 REFUSAL_KEY = "hyperpi-refusal"  # trailing metadata of a refused enrolment: the name of a pb.Refusal
@@ -252,7 +255,8 @@ def _load(pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as exc:
-        raise BadCertificate(f"a certificate cannot be read: {exc}") from None
+        log.debug("a certificate cannot be read", exc_info=exc)  # the library's words help nobody else
+        raise BadCertificate("a certificate is damaged") from None
 
 
 def _uris(certificate: x509.Certificate) -> Sequence[str]:

@@ -108,7 +108,8 @@ def _invoke(argv: Sequence[str]) -> int:
     except OSError as exc:
         _explain()
         reason = f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc)
-        _report(exc.strerror or reason if exc.errno in FULL else reason, _mend(exc))
+        full = exc.errno in FULL
+        _report(reason, "make room on that disk, then try again" if full else None)
         return FAILED
     except Exception as exc:  # the boundary: a bug shows as one line too; its traceback is for who asks
         _explain()
@@ -116,15 +117,6 @@ def _invoke(argv: Sequence[str]) -> int:
         _report(f"{type(exc).__name__}: {reason}", "HYPERPI_LOG=debug shows where this comes from")
         return FAILED
     return code if isinstance(code, int) else DONE
-
-
-def _mend(exc: OSError) -> str | None:
-    """What to do about an error of the system, where that can be said."""
-    if exc.errno in FULL:
-        return "make room on the disk of HYPERPI_HOME, then try again"
-    if exc.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT} and exc.filename:
-        return "is that path right, and yours? HYPERPI_HOME or --home chooses where the state is kept"
-    return None
 
 
 def _hint(exc: HyperPiError) -> str | None:

@@ -154,6 +154,11 @@ def _disk(facts: Facts) -> Check:
 
 
 def _hypivisor(facts: Facts) -> Check:
+    ca_key = facts.home.hypivisor / "ca-key.pem"
+    if ca_key.exists() and ca_key.stat().st_mode & 0o077:
+        return _check(
+            FAIL, f"{ca_key} can be read by others", f"chmod 600 {ca_key}, and ask who could read it"
+        )
     if facts.reach.hypivisor:
         with connect(facts.reach) as client:
             return _greeted(facts, client, facts.reach.hypivisor)
@@ -215,9 +220,13 @@ def _link(facts: Facts) -> Check:
         return _check(
             WARN, "this machine is in no mesh", "`hyperpi up` here, or `hyperpi node join` to one elsewhere"
         )
+    key = facts.home.node / "identity" / "key.pem"
+    if key.stat().st_mode & 0o077:
+        return _check(FAIL, f"{key} can be read by others", f"chmod 600 {key}, and ask who could read it")
     left_s = member.expires_at - time.time()
-    if left_s < 0:
-        return _check(FAIL, f"the certificate ended {duration(-left_s)} ago", "`hyperpi node join` again")
+    if left_s < 0 and not (facts.node or {}).get("refused"):
+        fix = "it renews itself once its node runs and reaches the enrol port; else `hyperpi node join` again"
+        return _check(FAIL, f"the certificate ended {duration(-left_s)} ago", fix)
     where = f"{one_line(member.mesh_name)} at {', '.join(member.hypivisors) or 'an unknown address'}"
     if facts.node is None:
         return _check(WARN, f"in the mesh {where}; the node does not run", "`hyperpi node run`")

@@ -9,7 +9,7 @@ import click
 
 from hyperpi import tls
 from hyperpi.cli.finding import for_code, for_token, host_and_port
-from hyperpi.cli.options import NO_MDNS, environment, examples, json_option
+from hyperpi.cli.options import NO_MDNS, environment, examples, json_option, read_token
 from hyperpi.cli.output import print_json
 from hyperpi.cli.processes import (
     home_option,
@@ -98,7 +98,7 @@ def join(
     if token and token_file:
         raise click.UsageError("give --token or --token-file, not both")
     if token_file is not None:
-        token = token_file.read_text("utf-8").strip()
+        token = read_token(token_file)
     mdns = known.mdns and not no_mdns
     if address is None and not mdns:
         raise BadRequest("without mDNS an address is needed", hint="hyperpi node join HOST:PORT")
@@ -107,14 +107,17 @@ def join(
     where = host_and_port(address) if address is not None else None
     wanted = tls.parse_join_token(token) if token is not None else None
     folder = known.home.make("node", "identity")
+    from node.policy import load_policy
+
+    load_policy(known.home.node / "node.toml", Path.home())  # before a token is used up for nothing
     joining = _join(folder, where, token, wanted, name)
     if foreground:
         _say(asyncio.run(joining), as_json)
         _serve(known, name, LOCAL_PORT, mdns)
         return
-    with node_beside(known.home, *(["--no-mdns"] if no_mdns else [])):
+    with node_beside(known.home, *(["--no-mdns"] if no_mdns else [])) as node:
         member = asyncio.run(joining)
-    wait_for_node(known.home, linked=True)
+    wait_for_node(known.home, node)
     _say(member, as_json)
 
 

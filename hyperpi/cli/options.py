@@ -101,7 +101,7 @@ def reach() -> Reach:
     """Whom the running verb asks. Raises BadConfig."""
     known = environment()
     file = _flag(_TOKEN_FILE)
-    token = _read_token(Path(file).expanduser()) if file else known.token
+    token = read_token(Path(file).expanduser()) if file else known.token
     return Reach(known.home, _flag(_HYPIVISOR) or known.hypivisor, token)
 
 
@@ -147,7 +147,8 @@ def _flag(key: str) -> str | None:
     return str(value) if value else None
 
 
-def _read_token(path: Path) -> str:
+def read_token(path: Path) -> str:
+    """The one token in a file. Raises BadConfig."""
     try:
         with path.open("rb") as file:
             token = file.read(MAX_TOKEN_BYTES + 1)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 NODE_START_S = 15.0
 STOP_S = 10.0
+OUT_CHARS = 4096  # of node.out: the end, where the last start speaks
 LOG_BYTES, LOG_FILES = 2 << 20, 3
 
 
@@ -108,20 +109,21 @@ def start_node(home: Home, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 @contextlib.contextmanager
-def node_beside(home: Home, *arguments: str) -> Iterator[None]:
+def node_beside(home: Home, *arguments: str) -> Iterator[subprocess.Popen[bytes] | None]:
     """This home's node, started beside what the block does unless it runs; it stays when the block succeeds.
 
-    A process takes longer to start than a machine to be let in. When the block fails, all is as it was.
+    A process takes longer to start than a machine to be let in. When the block fails, all is as it was. The
+    block gets the process that was started, None when one ran.
     """
     if node_pid(home) is not None:
-        yield
+        yield None
         return
     marker = home.node / "stopped"
     was_stopped = marker.exists()
     node = start_node(home, *arguments)
     try:
         with _ended_by_signals():
-            yield
+            yield node
     except BaseException:
         node.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -146,22 +148,43 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def wait_for_node(home: Home, *, linked: bool = False, timeout_s: float = NODE_START_S) -> dict[str, Any]:
-    """What the running node says of itself, once it does. Raises Conflict when it does not come up."""
+def wait_for_node(
+    home: Home, node: subprocess.Popen[bytes] | None, *, timeout_s: float = NODE_START_S
+) -> dict[str, Any]:
+    """What the node says of itself once it is linked; `node` if it was started for that.
+
+    Raises Conflict when it does not come up, with its reason.
+    """
     path = home.node / "run.json"
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         known = runfile.read_live(path)
-        if known is not None and (known.get("linked") or not linked):
+        if known is not None and known.get("linked"):
             return known
+        if node is not None and node.poll() is not None:
+            break
         time.sleep(0.02)
     said = runfile.read_live(path)
     if said is None:
-        raise Conflict("the node did not start", hint=f"see {home.logs / 'node.out'}")
+        reason, hint = why_it_ended(home)
+        raise Conflict(f"the node did not start: {reason}", hint=hint)
     raise Conflict(
         f"the node runs, but is not linked: {_why_not(said) or 'the hypivisor does not answer'}",
         hint=said.get("refused_hint") or said.get("trouble_hint") or "`hyperpi doctor` tells more",
     )
+
+
+def why_it_ended(home: Home) -> tuple[str, str]:
+    """What a detached node that did not come up had to say, and what to do about it."""
+    out = home.logs / "node.out"
+    reason, hint = "it gave no reason", f"see {out}"
+    with contextlib.suppress(OSError):
+        for line in out.read_text("utf-8", "replace")[-OUT_CHARS:].splitlines():
+            if line.startswith("hyperpi: "):
+                reason, hint = line.removeprefix("hyperpi: "), f"see {out}"
+            elif line.startswith("  -> "):
+                hint = line.removeprefix("  -> ")
+    return reason, hint
 
 
 def _why_not(said: dict[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +17,14 @@ import click
 from hyperpi import tls
 from hyperpi.cli.options import NO_MDNS, environment, examples, seconds
 from hyperpi.cli.output import draw_qr
-from hyperpi.cli.processes import home_option, node_pid, run_until_signal, set_up_logging, start_node
+from hyperpi.cli.processes import (
+    home_option,
+    node_pid,
+    run_until_signal,
+    set_up_logging,
+    start_node,
+    why_it_ended,
+)
 from hyperpi.config import ENROL_PORT, GRPC_PORT, PIDE_PORT, Environment
 from hyperpi.errors import RefusedByPolicy
 
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from pide.app import Pide
 
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 2.0, 366 * 86_400.0
+LOOK_S = 0.2
 NODE_S = 10.0  # a node starts in one; a loaded machine needs longer
 PORT = click.IntRange(0, 65535)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -162,10 +171,11 @@ async def _serve(known: Environment, options: UpOptions, stop: asyncio.Event) ->
         hypivisor.write_run_json({"url": pide.site.url, "port": pide.port})
         if not options.no_node:
             member = _local_member(hypivisor)  # first: a node of another mesh is not even started
+            started = None
             if node_pid(known.home) is None:
-                start_node(known.home, *_node_arguments(options))
+                started = start_node(known.home, *_node_arguments(options))
             await _join_local_node(hypivisor, member, options.name)
-            await _local_node_linked(hypivisor)
+            await _local_node_linked(hypivisor, started)
         await _greet(hypivisor, pide, options)
         await stop.wait()
     click.echo("stopped; the node and its agents go on", err=True)
@@ -226,7 +236,7 @@ async def _join_local_node(hypivisor: "Hypivisor", member: "Membership | None", 
     await enroll.join(folder, "127.0.0.1", hypivisor.enrol_port, token, name)
 
 
-async def _local_node_linked(hypivisor: "Hypivisor") -> None:
+async def _local_node_linked(hypivisor: "Hypivisor", started: subprocess.Popen[bytes] | None) -> None:
     """Wait for the local node, so that what is asked right after the greeting finds it."""
     from node import identity
 
@@ -237,7 +247,14 @@ async def _local_node_linked(hypivisor: "Hypivisor") -> None:
     try:
         async with asyncio.timeout(NODE_S):
             while member is None or not hypivisor.registry.is_online(member.node_id):
-                await changed.wait()
+                if started is not None and started.poll() is not None:
+                    reason, hint = why_it_ended(hypivisor.config.home)
+                    click.echo(f"hyperpi: the node of this machine did not start: {reason}", err=True)
+                    click.echo(f"  -> {hint}; then `hyperpi node run`", err=True)
+                    return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):  # the end of a process sets no event of ours
+                        await changed.wait()
                 changed.clear()
     except TimeoutError:
         out = hypivisor.config.home.logs / "node.out"
