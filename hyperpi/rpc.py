@@ -95,23 +95,31 @@ class Connection:
 
         The caller resumes later, when further messages may have been handled; `at_answer` has not seen them.
         """
+        answer = self.ask(method, params, at_answer)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise NodeUnreachable(f"no answer to {method} within {timeout_s:g} s") from None
+
+    def ask(
+        self, method: str, params: Params, at_answer: Callable[[], Any] = lambda: None
+    ) -> asyncio.Future[tuple[msgspec.Raw, Any]]:
+        """Write a request before this returns; the future is what `call_raw` returns, with no limit of time.
+
+        For callers whose messages must go out in an order of their own. Raises NodeUnreachable, Overloaded.
+        """
         if self._closed:
             raise NodeUnreachable("the connection has ended")
         if len(self._waiting) >= MAX_WAITING:
             raise Overloaded("too many unanswered calls")
         number = next(self._ids)
         answer: asyncio.Future[tuple[msgspec.Raw, Any]] = asyncio.get_running_loop().create_future()
+        encoded = strict_json.encode({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
         self._waiting[number] = Waiting(answer, at_answer)
-        try:
-            self._send(
-                strict_json.encode({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-            )
-            async with asyncio.timeout(timeout_s):
-                return await answer
-        except TimeoutError:
-            raise NodeUnreachable(f"no answer to {method} within {timeout_s:g} s") from None
-        finally:
-            self._waiting.pop(number, None)
+        answer.add_done_callback(lambda _: self._waiting.pop(number, None))
+        self._send(encoded)
+        return answer
 
     # --- being asked -----------------------------------------------------------------------------------
 
