@@ -36,10 +36,10 @@ from node.backend import Backend, Desks
 from node.bank_feeds import BankFeeds
 from node.disk_policy import DiskPolicy
 from node.folders import project_of
+from node.histories import Histories
 from node.keeper_files import Ended, Kept
 from node.keepers import KeeperBook
 from node.keeping.link import TERMINALS
-from node.kinds.pi_session import SessionFiles
 from node.link import Link, Target
 from node.load import LoadMeter
 from node.local_endpoint import LocalEndpoint, local_token
@@ -118,8 +118,9 @@ class Node:
         self._renewal_failed = ""  # why the last try failed
         known = self.membership
         name = known.node_name if known else clean_name(config.name or socket.gethostname(), "node")
+        histories = Histories(config.home.make("node", "transcripts"))
         self.agents = Agents(
-            store.load(), SessionFiles(), node=known.node_id if known else UNJOINED, node_name=name
+            store.load(), histories, node=known.node_id if known else UNJOINED, node_name=name
         )
         self.prompts = Prompts(self.agents, self._notify, prompts)
         self.approvals = ApprovalDesk(self.agents, approvals, lambda: self.policy.approvals)
@@ -183,7 +184,7 @@ class Node:
         self.local = LocalEndpoint(self.backend, local_token(self.folder / "token"))
         self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_process)
         self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
-        self.agents.observers += [self.approvals, self.terminals]
+        self.agents.observers += [self.approvals, self.terminals, histories]
         self.approvals.use(self.keepers.answer_dialog)
 
     # --- what it looks like ----------------------------------------------------------------------------
