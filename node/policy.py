@@ -12,6 +12,8 @@ from pathlib import Path
 
 from hyperpi.config import BadConfig
 from hyperpi.errors import BadRequest, RefusedByPolicy
+from node.acp_policy import DEFAULT_TEXT as ACP_TEXT
+from node.acp_policy import AcpPolicy, check_acp, parse_acp
 from node.approval_policy import DEFAULT_TEXT as APPROVALS_TEXT
 from node.approval_policy import ApprovalPolicy, parse_approvals
 from node.disk_policy import DEFAULT_TEXT as DISK_TEXT
@@ -38,6 +40,7 @@ class Policy:
     withheld: tuple[str, ...] = ()  # patterns of variables kept from agents, besides OURS
     only: tuple[str, ...] | None = None  # patterns of the only variables that agents get; None: all others
     max_agents: int = MAX_AGENTS  # spawned agents alive at a time; those in terminals are not counted
+    acp: AcpPolicy = field(default_factory=AcpPolicy)
     approvals: ApprovalPolicy = field(default_factory=ApprovalPolicy)
     mirrors: MirrorPolicy = field(default_factory=MirrorPolicy)
     disk: DiskPolicy = field(default_factory=DiskPolicy)  # read when the node starts
@@ -66,8 +69,8 @@ DEFAULT_FILE = f"""\
 # max_agents = {MAX_AGENTS}
 
 # The command of each kind of agent: a program found on PATH, or its absolute path, and its arguments.
-# Nothing goes through a shell. pi and terminal can be started unless their list is empty; a terminal runs
-# what is asked for, or your shell, unless a command stands here. Other kinds must be listed.
+# Nothing goes through a shell. acp, pi and terminal can be started unless their list is empty. A terminal
+# runs what is asked for, or your shell, unless a command stands here; for acp see below. Others: as listed.
 [kinds]
 # pi = ["pi"]
 # terminal = ["bash"]
@@ -77,6 +80,7 @@ DEFAULT_FILE = f"""\
 # withhold = ["AWS_*", "GITHUB_TOKEN"]   # these not
 # only = ["HOME", "PATH", "LANG", "LC_*", "TERM", "ANTHROPIC_API_KEY"]   # if given: these and no others
 
+{ACP_TEXT}
 {APPROVALS_TEXT}
 {DISK_TEXT}
 {MIRRORS_TEXT}"""
@@ -99,7 +103,8 @@ def load_policy(path: Path, user_home: Path) -> Policy:
 def parse_policy(text: str, user_home: Path) -> Policy:
     """The policy that a node.toml's text gives. Raises ValueError with one line."""
     whole = tomllib.loads(text)
-    _known(whole, "", ("roots", "max_agents", "kinds", "environment", "approvals", "disk", "mirrors"))
+    tables = ("kinds", "environment", "acp", "approvals", "disk", "mirrors")
+    _known(whole, "", ("roots", "max_agents", *tables))
     environment = _table(whole, "environment")
     _known(environment, "environment.", ("withhold", "only"))
     default = default_policy(user_home)
@@ -112,6 +117,7 @@ def parse_policy(text: str, user_home: Path) -> Policy:
         withheld=_texts(environment, "withhold", "environment.") if "withhold" in environment else (),
         only=_texts(environment, "only", "environment.") if "only" in environment else None,
         max_agents=_count(whole, "max_agents", default.max_agents),
+        acp=parse_acp(_table(whole, "acp")),
         approvals=parse_approvals(_table(whole, "approvals"), user_home),
         mirrors=parse_mirrors(_table(whole, "mirrors")),
         disk=parse_disk(_table(whole, "disk")),
@@ -193,6 +199,8 @@ def command_line(policy: Policy, kind: Kind, args: Sequence[str], *, headless: b
     command = check_kind(policy, kind.name)
     if headless and kind.headless is None:
         raise BadRequest(f"an agent of kind {kind.name} cannot do without a terminal")
+    if kind.name == "acp" and not command:  # a command of the owner's own needs no other leave
+        return check_acp(policy.acp, check_args(args))
     return (*command, *((kind.headless or ()) if headless else ()), *check_args(args))
 
 

@@ -95,6 +95,9 @@ def _start(
     child_environment = agent_environment(policy, environment, ours)
     argv = argv or (child_environment.get("SHELL", "/bin/sh"),)
     program = find_program(argv[0], child_environment.get("PATH", os.defpath))
+    if kind.adapter is not None:
+        argv = kind.adapter((program, *argv[1:]))
+        program = argv[0]
     held = kind.held(argv)
     terminal_folder = str(home.make("node", "terminals") / order.agent) if held.terminal else None
     if terminal_folder is not None:

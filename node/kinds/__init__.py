@@ -1,9 +1,9 @@
 """What a node must know of each kind of agent that it can start: a small file describes one."""
 
-from node.kinds import pi, terminal
+from node.kinds import acp, pi, terminal
 from node.kinds.kind import Kind
 
-KINDS = {kind.name: kind for kind in (pi.KIND, terminal.KIND)}
+KINDS = {kind.name: kind for kind in (acp.KIND, pi.KIND, terminal.KIND)}
 
 __all__ = ["KINDS", "Kind", "kind_named"]
 

@@ -29,3 +29,4 @@ class Kind:
     headless: tuple[str, ...] | None = None  # arguments that make it do without a terminal
     registers: bool = True  # it speaks the agent socket by itself; else its terminal is all there is
     held: Callable[[Sequence[str]], Held] = by_pipes
+    adapter: Callable[[Sequence[str]], tuple[str, ...]] | None = None  # what is run in its stead, around it

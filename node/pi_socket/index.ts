@@ -33,7 +33,20 @@ const EVENTS = [
   "ui_prompt_end",
 ];
 
+/**
+ * Whether whoever drives this pi (an adapter, node/acp) has made it an agent already: it is not to be listed twice.
+ * Said to this process alone, so that what pi starts is not meant.
+ */
+function isTethered(): boolean {
+  const key = Symbol.for("hyperpi.pi-socket.tethered"); // the factory runs again for every session
+  const store = globalThis as unknown as Record<symbol, boolean | undefined>;
+  store[key] ??= process.env["HYPERPI_TETHERED"] !== undefined;
+  delete process.env["HYPERPI_TETHERED"];
+  return store[key];
+}
+
 export default function piSocket(pi: PiApi): void {
+  if (isTethered()) return;
   const home = findHome();
   const guard = new Guard(home.path);
   const memory = remember();

@@ -32,13 +32,13 @@ def test_without_a_file_agents_start_in_the_home_and_are_pi_or_any_program_in_a_
     tmp_path: Path,
 ) -> None:
     assert load_policy(tmp_path / "node.toml", HOME) == default_policy(HOME)
-    kinds = {"pi": ("pi",), "terminal": ()}
+    kinds = {"acp": (), "pi": ("pi",), "terminal": ()}
     assert default_policy(HOME) == Policy(roots=(HOME,), kinds=kinds, max_agents=64)
 
 
 def test_an_empty_list_forbids_a_kind() -> None:
-    assert set(parse_policy("[kinds]\nterminal = []", HOME).kinds) == {"pi"}
-    assert set(parse_policy("[kinds]\npi = []\nbot = ['bot']", HOME).kinds) == {"terminal", "bot"}
+    assert set(parse_policy("[kinds]\nterminal = []", HOME).kinds) == {"acp", "pi"}
+    assert set(parse_policy("[kinds]\npi = []\nbot = ['bot']", HOME).kinds) == {"acp", "terminal", "bot"}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_default_file_changes_nothing_and_its_examples_are_valid(tmp_path: P
     file.write_text(default_file())
     assert load_policy(file, HOME) == default_policy(HOME)
     examples = re.sub(r"(?m)^# (?=\w+ = |\[\[)", "", default_file())
-    tables = {"roots", "max_agents", "kinds", "environment", "approvals", "disk", "mirrors"}
+    tables = {"roots", "max_agents", "kinds", "environment", "acp", "approvals", "disk", "mirrors"}
     assert set(tomllib.loads(examples)) == tables
     assert parse_policy(examples, HOME).only is not None
 
@@ -94,6 +94,7 @@ def test_every_key_is_read() -> None:
             "pi": ("/opt/pi/bin/pi", "--mode", "rpc", "--no-session"),
             "bot-2": ("python3", "-m", "bot"),
             "terminal": (),
+            "acp": (),
         },
         withheld=("AWS_*",),
         only=("PATH", "LC_*"),

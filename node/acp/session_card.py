@@ -1,0 +1,123 @@
+"""What an ACP session says about itself: model, mode, title, commands, costs. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hyperpi.contract import Json
+
+MAX_COMMANDS = 200
+MAX_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCard:
+    """One session as its agent describes it now."""
+
+    agent: str = "agent"  # what the program calls itself
+    model: str | None = None
+    mode: str | None = None
+    title: str | None = None
+    commands: tuple[Json, ...] = ()
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+    @property
+    def card(self) -> Json:
+        """The Card of the contract. Commands are what this agent can be asked for by name."""
+        return {"model": self.model, "tools": [], "skills": list(self.commands)}
+
+    @property
+    def usage(self) -> Json:
+        """The Usage of the contract."""
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": self.cost_usd,
+        }
+
+
+def greeted(answer: Json, command: str) -> SessionCard:
+    """What the answer to `initialize` says; a program without a name is known by its command."""
+    found = answer.get("agentInfo")
+    info = found if isinstance(found, dict) else {}
+    return SessionCard(agent=_text(info.get("title")) or _text(info.get("name")) or command)
+
+
+def opened(card: SessionCard, answer: Json) -> SessionCard:
+    """What the answer to `session/new` or `session/load` says."""
+    card = _configured(card, answer.get("configOptions"))
+    models, modes = answer.get("models"), answer.get("modes")
+    if isinstance(models, dict) and card.model is None:
+        card = replace(card, model=_text(models.get("currentModelId")))
+    if isinstance(modes, dict) and card.mode is None:
+        card = replace(card, mode=_text(modes.get("currentModeId")))
+    return card
+
+
+def updated(card: SessionCard, update: Json) -> SessionCard:
+    """The card after a session update; the same one when that says nothing about it."""
+    match update.get("sessionUpdate"):
+        case "config_option_update":
+            return _configured(card, update.get("configOptions"))
+        case "current_mode_update":
+            return replace(card, mode=_text(update.get("currentModeId")) or card.mode)
+        case "session_info_update" if isinstance(update.get("title"), str):
+            return replace(card, title=_text(update["title"]))
+        case "available_commands_update":
+            return replace(card, commands=_commands(update.get("availableCommands")))
+        case "usage_update":
+            return _charged(card, update.get("cost"))
+        case _:
+            return card
+
+
+def used(card: SessionCard, answer: Json) -> SessionCard:
+    """The card with the tokens that the answer to a prompt reports for its turn."""
+    found = answer.get("usage")
+    usage: Mapping[str, Any] = found if isinstance(found, dict) else {}
+    return replace(
+        card,
+        input_tokens=card.input_tokens + _count(usage.get("inputTokens")),
+        output_tokens=card.output_tokens + _count(usage.get("outputTokens")),
+    )
+
+
+def _configured(card: SessionCard, options: Any) -> SessionCard:
+    for option in options if isinstance(options, list) else ():
+        if not isinstance(option, dict):
+            continue
+        value = _text(option.get("currentValue"))
+        match option.get("category"):
+            case "model":
+                card = replace(card, model=value)
+            case "mode":
+                card = replace(card, mode=value)
+    return card
+
+
+def _commands(found: Any) -> tuple[Json, ...]:
+    commands = (
+        [c for c in found if isinstance(c, dict) and _text(c.get("name"))] if isinstance(found, list) else []
+    )
+    return tuple(
+        {"name": f"/{_text(command['name'])}", "description": _text(command.get("description")) or ""}
+        for command in commands[:MAX_COMMANDS]
+    )
+
+
+def _charged(card: SessionCard, cost: Any) -> SessionCard:
+    """The cost is the session's so far; another currency is not converted."""
+    if not isinstance(cost, dict) or cost.get("currency") != "USD":
+        return card
+    amount = cost.get("amount")
+    return replace(card, cost_usd=float(amount)) if isinstance(amount, int | float) else card
+
+
+def _text(value: Any) -> str | None:
+    return value[:MAX_CHARS] if isinstance(value, str) and value else None
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < 1 << 50 else 0

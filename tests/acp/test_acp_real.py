@@ -1,0 +1,82 @@
+"""Real ACP agents from npm against the scripted model: OpenCode, and pi 1.5 through pi-acp."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from acp_rig import TURN_S, AcpAgent, needs_acp, prepare, spawned
+from live import Program, System, new_system
+from model_server import model_server
+
+pytestmark = [*needs_acp, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    with model_server() as model, new_system() as found:
+        prepare(found, model.url)
+        found.start()
+        yield found
+
+
+async def answer(agent: AcpAgent, choice: str) -> None:
+    await agent.knows(state="waiting", pending=1)
+    pending = (await agent.program.call("approval.list", agent=agent.id))["approvals"]
+    await agent.program.call("agent.answer", agent=agent.id, approval=pending[0]["id"], choice=choice)
+
+
+async def test_opencode_asks_does_as_it_is_told_and_comes_back_with_its_history(
+    system: System, program: Program
+):
+    agent = await spawned(system, program, "opencode", "acp")
+    shape = await agent.knows()
+    assert (shape["model"], shape["session"]["name"]) == ("fake/fake-1", "OpenCode (build mode)")
+    await agent.turn("hello there")
+    assert agent.said("assistant") == ["ECHO: hello there"]
+
+    await agent.prompt("run: echo tool-$((40+2)) | tee made")
+    await answer(agent, "once")
+    await agent.until(
+        lambda: "The command printed: tool-42" in agent.said("assistant"), "the command's output"
+    )
+    assert (system.folder / "user/project/made").read_text() == "tool-42\n"
+    await agent.knows(state="idle")
+
+    await agent.prompt("run: echo no > refused")
+    await answer(agent, "reject")
+    await agent.knows(state="idle")
+    assert not (system.folder / "user/project/refused").exists()
+    assert agent.blocks("tool_result")[-1]["is_error"]
+
+    todo = '{"todos":[{"content":"test","status":"in_progress","priority":"high"}]}'
+    await agent.turn(f"tool: todowrite {todo}")
+    steps = [{"text": "test", "status": "in_progress", "priority": "high"}]
+    assert [plan["steps"] for plan in agent.blocks("plan")] == [steps]
+
+    await agent.prompt("hold: it")
+    await agent.until(lambda: "three" in agent.told.text(), "the first words")
+    await program.call("agent.abort", agent=agent.id)
+    await agent.knows(state="idle")
+    assert agent.entries[-1]["interrupted"]
+
+    # The machine goes down: all at once, without a word.
+    before = [(entry["role"], entry["blocks"]) for entry in agent.entries]
+    os.kill((await agent.knows())["pid"], signal.SIGKILL)
+    await agent.knows(state="exited")
+    snapshot = (await program.call("agent.snapshot", agent=agent.id))["snapshot"]
+    assert [(entry["role"], entry["blocks"]) for entry in snapshot["entries"]] == before
+
+
+async def test_pi_through_pi_acp_works_and_is_listed_once(system: System, program: Program):
+    agent = await spawned(system, program, "pi-acp")
+    await agent.turn("hello there")
+    assert agent.said("assistant")[-1].endswith("ECHO: hello there")
+    await agent.turn("run: echo tool-$((40+2))")
+    assert agent.blocks("tool_result")[-1]["text"] == "tool-42\n"
+    living = [shape["id"] for shape in program.agents.values() if shape["state"] != "exited"]
+    assert living == [agent.id], "the pi below the adapter has registered too"
+    await agent.turn("think: an answer")
+    assert [block["text"] for block in agent.blocks("thinking")] == ["let me see"]
+    await program.call("agent.stop", agent=agent.id)
+    await program.knows(agent.id, TURN_S, state="exited")
