@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from model_server import ModelServer, model_server
-from rig import PiRig, short_folder
+from rig import PIS, PiRig, short_folder
 from stand_in import StandIn
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "live"))  # a whole system, for some of these
@@ -25,9 +25,12 @@ def home() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture
-def rig(tmp_path: Path, home: Path, model: ModelServer) -> PiRig:
-    return PiRig(tmp_path / "rig", home, model.url)
+@pytest.fixture(params=PIS)
+def rig(request: pytest.FixtureRequest, tmp_path: Path, home: Path, model: ModelServer) -> PiRig:
+    program = PIS[request.param]
+    if program is None:
+        pytest.skip(f"no pi {request.param}: see scripts/fetch_pi.sh")
+    return PiRig(tmp_path / "rig", home, model.url, program)
 
 
 @pytest.fixture

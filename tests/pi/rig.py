@@ -1,7 +1,8 @@
 """A real pi with a scripted model and pi-socket in it: headless (`pi --mode rpc`) or in a terminal (tmux).
 
 Importable by other tests. The program comes from HYPERPI_PI, else from the cache folder that
-scripts/fetch_pi.sh fills; `needs_pi` skips a test where there is none.
+scripts/fetch_pi.sh fills; `needs_pi` skips a test where there is none. Tests that take the fixture `rig` run
+with each of VERSIONS.
 """
 
 import asyncio
@@ -25,21 +26,28 @@ PATIENCE_S = 15.0
 Json = dict[str, Any]
 
 
-def _find_pi() -> Path | None:
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hyperpi-test"
+# The newest that Node.js 20 runs, and the newest of all, which brings a Node.js of its own.
+VERSIONS = {"0.74.2": "node_modules/.bin/pi", "1.5.2": "pi"}
+
+
+def _programs() -> dict[str, Path | None]:
+    """Where each pi to test with is; None for one that is not here."""
     given = os.environ.get("HYPERPI_PI")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    found = Path(given) if given else cache / "hyperpi-test/pi-0.73.1/node_modules/.bin/pi"
-    return found if found.exists() and shutil.which("node") else None
+    if given:
+        return {"given": Path(given) if Path(given).exists() and shutil.which("node") else None}
+    places = {version: CACHE / f"pi-{version}" / program for version, program in VERSIONS.items()}
+    return {v: place if place.exists() and shutil.which("node") else None for v, place in places.items()}
 
 
 def _shared_extension() -> Path:
     """pi-socket in a folder that stays: pi keeps what it compiled by path, and compiling takes a second."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hyperpi-test"
-    found = pi_install.status(cache)
-    return found.folder if found.current else pi_install.install(cache, cache / "no-home")
+    found = pi_install.status(CACHE)
+    return found.folder if found.current else pi_install.install(CACHE, CACHE / "no-home")
 
 
-PI = _find_pi()
+PIS = _programs()
+PI = next(iter(PIS.values()))  # for tests to which the version makes no difference
 needs_pi = [pytest.mark.pi, pytest.mark.skipif(PI is None, reason="no pi: see scripts/fetch_pi.sh")]
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
 
@@ -65,8 +73,8 @@ async def until(condition: Callable[[], Any], what: str = "condition") -> Any:
 class PiRig:
     """Everything that pis of one test share: pi's own folder, Hyper-Pi's home, a project, the model."""
 
-    def __init__(self, folder: Path, home: Path, model_url: str) -> None:
-        self.folder, self.home = folder, home
+    def __init__(self, folder: Path, home: Path, model_url: str, program: Path | None = PI) -> None:
+        self.folder, self.home, self.program = folder, home, program
         self.agent_dir = folder / "pi"
         self.project = folder / "project"
         self.project.mkdir(parents=True)
@@ -126,7 +134,7 @@ class PiRig:
     async def once(self, *args: str, **more: str) -> str:
         """Run pi to its end (`-p TEXT`); what it printed."""
         process = await asyncio.create_subprocess_exec(
-            str(PI),
+            str(self.program),
             *args,
             cwd=self.project,
             env=self.environment(**more),
@@ -152,7 +160,7 @@ class HeadlessPi:
     @classmethod
     async def start(cls, rig: PiRig, *args: str, **more: str) -> "HeadlessPi":
         process = await asyncio.create_subprocess_exec(
-            str(PI),
+            str(rig.program),
             "--mode",
             "rpc",
             *args,
@@ -216,7 +224,7 @@ class TerminalPi:
         environment = [f"{key}={value}" for key, value in self._rig.environment(**more).items()]
         self._tmux(
             *("-f", "/dev/null", "new-session", "-d", "-x", "140", "-y", "40", "-c", str(self._rig.project)),
-            *("env", "-i", *environment, str(PI), *args),
+            *("env", "-i", *environment, str(self._rig.program), *args),
         )
 
     def _tmux(self, *args: str) -> str:
