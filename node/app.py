@@ -16,10 +16,10 @@ from pathlib import Path
 import msgspec
 from watchfiles import awatch
 
-from hyperpi import __version__, contract, discovery, runfile, strict_json, tls
+from hyperpi import __version__, contract, discovery, runfile, strict_json
 from hyperpi.address import AgentId, clean_name
 from hyperpi.candidates import HYPIVISOR_TYPE
-from hyperpi.clock import apart, rfc3339
+from hyperpi.clock import rfc3339
 from hyperpi.config import LOCAL_PORT, BadConfig, Home
 from hyperpi.contract import Json
 from hyperpi.control import ControlSocket
@@ -51,7 +51,7 @@ from node.policy import Policy, default_file, load_policy
 from node.prompt_store import PromptStore
 from node.prompts import Prompts
 from node.receipts import ReceiptStore
-from node.refusals import KeyRevoked, NodeUnknown, WrongClock
+from node.renewal import Renewal
 from node.roster_store import RosterStore
 from node.scroll_desk import ScrollDesk
 from node.spawn import start_heir
@@ -62,11 +62,6 @@ from pxldisk import Corrupt, Disk, ForeignPicture, PxlDiskError, WrongShape
 log = logging.getLogger(__name__)
 
 UNJOINED = "local"  # the node's id in its own roster, before a mesh has given it one
-RENEW_CHECK_S = (
-    15.0  # at most, by the wall clock: who slept past the expiry, or whose clock leapt, is soon back
-)
-RENEW_AGAIN_S, RENEWED_S = 5.0, 1.0  # after a failure, and after a success
-RENEW_REFUSED_S = 600.0  # unless the membership changes: more would count as guessing, and lock us out
 GOODBYE_S = 1.0
 OUTPUT_LINE_CHARS = 200
 
@@ -113,9 +108,6 @@ class Node:
         self._announced_now: set[str] = set()  # addresses of our hypivisor as mDNS tells them
         self._welcomed_by: tuple[str, ...] = ()  # where it let us in last
         self._attempts = 0
-        self._renew_now = asyncio.Event()
-        self._trouble: HyperPiError | None = None  # what keeps us from linking, other than a refusal
-        self._renewal_failed = ""  # why the last try failed
         known = self.membership
         name = known.node_name if known else clean_name(config.name or socket.gethostname(), "node")
         histories = Histories(config.home.make("node", "transcripts"))
@@ -176,6 +168,13 @@ class Node:
             call=self.backend.call,
             status=lambda: (self.meter.read(), self._disk_room()),
             welcomed=self._welcomed,
+            changed=self._tell_state,
+        )
+        self.renewal = Renewal(
+            self.folder / "identity",
+            self.link,
+            current=lambda: self.membership,
+            renewed=self._renewed,
             changed=self._tell_state,
         )
         self.scrolls.use(self.link)
@@ -267,7 +266,7 @@ class Node:
                     "window": self.owner.window.run(self.control.occupancy),
                     "link": self.link.run(),
                     "files": self._watch_files(),
-                    "renewal": self._renew(),
+                    "renewal": self.renewal.run(),
                 }
                 if self.config.mdns:
                     parts["discovery"] = self.neighbourhood.run()
@@ -302,8 +301,8 @@ class Node:
                 "linked": self.link.up,
                 "refused": self.link.refused.reason if self.link.refused else None,
                 "refused_hint": self.link.refused.hint if self.link.refused else None,
-                "trouble": str(self._trouble) if self._trouble else None,
-                "trouble_hint": self._trouble.hint if self._trouble else None,
+                "trouble": str(self.renewal.trouble) if self.renewal.trouble else None,
+                "trouble_hint": self.renewal.trouble.hint if self.renewal.trouble else None,
                 "clock_ahead_s": round(self.link.clock_ahead_s, 1),
             },
         )
@@ -345,7 +344,7 @@ class Node:
 
     def _welcomed(self, node: str, name: str, mesh: str, address: str) -> None:
         self._welcomed_by = (address,)
-        self._trouble = None
+        self.renewal.trouble = None
         self.backend.view.mesh = mesh
         if (node, name) != (self.agents.node, self.agents.node_name):
             old = self.agents.node
@@ -444,63 +443,11 @@ class Node:
         self._announce()
         self._neighbours_changed()
         self.link.retry_now()
-        self._renew_now.set()
+        self.renewal.look_now()
 
-    async def _renew(self) -> None:
-        """A new certificate at two thirds of the old one's life, for the same key."""
-        while True:
-            wait_s = RENEW_CHECK_S
-            if (member := self.membership) is not None:
-                due_s = member.renew_at - time.time()
-                if not self.link.up and self.link.refused is None:
-                    due_s = 0.0 if await self._lapsed(member) else due_s
-                if due_s > 0:
-                    wait_s = min(due_s, wait_s)
-                else:
-                    # Not at once: a hypivisor whose clock is far behind gives what is due again.
-                    wait_s = await self._renewed(member)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._renew_now.wait()
-            self._renew_now.clear()
-
-    async def _lapsed(self, member: identity.Membership) -> bool:
-        """Whether our certificate does not hold by the hypivisor's clock; what keeps us from it is noted."""
-        try:
-            ahead_s = await enroll.clock_ahead(member)
-        except HyperPiError as exc:
-            self._note_trouble(exc if isinstance(exc, WrongClock) else None)
-            return False
-        self._note_trouble(None)
-        if tls.is_valid(member.identity.certificate_pem, time.time() - ahead_s):
-            return False
-        log.warning(
-            "our certificate does not hold by the hypivisor's clock, this one is %s it", apart(ahead_s)
-        )
-        return True
-
-    def _note_trouble(self, trouble: HyperPiError | None) -> None:
-        """Why there is no link, where that is known; logged once."""
-        was, self._trouble = self._trouble, trouble
-        if trouble is not None and was is None:
-            log.warning("no link: %s; what to do: %s", trouble, trouble.hint)
-        if (trouble is None) != (was is None):
-            self._tell_state()
-
-    async def _renewed(self, member: identity.Membership) -> float:
-        """Try to renew; how long to wait before the next look."""
-        try:
-            self.membership = await enroll.renew(self.folder / "identity", member)
-        except (HyperPiError, OSError) as exc:
-            said = f"{exc}; what to do: {getattr(exc, 'hint', None) or 'it is tried again'}"
-            if said != self._renewal_failed:  # once for each reason, not once for each try
-                self._renewal_failed = said
-                log.warning("the certificate was not renewed reason=%s", said)
-            return RENEW_REFUSED_S if isinstance(exc, KeyRevoked | NodeUnknown) else RENEW_AGAIN_S
-        self._renewal_failed = ""
-        log.info("certificate renewed node=%s", member.node_id)
-        self.link.retry_now()  # with the old one it may be waiting to be let in
-        return RENEWED_S
+    def _renewed(self, member: identity.Membership) -> None:
+        self.membership = member
+        self.link.retry_now()  # with the old certificate it may be waiting to be let in
 
 
 def _end_detail(ended: Ended) -> str:
