@@ -14,6 +14,7 @@ from hyperpi.cli.options import Verb, agent_argument, connect_again, connected, 
 from hyperpi.cli.output import colours, note, print_line, styled
 from hyperpi.cli.transcript import Style, Transcript, plain
 from hyperpi.cli.words import Json, one_line
+from hyperpi.config import owners_environment
 from hyperpi.errors import HyperPiError
 
 MAX_TYPED_BYTES = 512 << 10  # of one line; the contract takes 1 MiB as JSON
@@ -60,12 +61,26 @@ def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
                 raise click.UsageError("--tty goes with neither --json nor --from")
             show_terminal(client, agent)
             return
+        if not as_json and _is_a_screen():
+            from hyperpi.cli.attach_screen import run_screen
+
+            follower = Follower(client, connect_again, agent, cursor, whole=False)
+            try:
+                run_screen(follower, client.call("agent.show", {"agent": agent}))
+            finally:
+                follower.close()
+            return
         follower = Follower(client, connect_again, agent, cursor)
         shown = _Lines() if as_json else _Screen(client.call("agent.show", {"agent": agent}))
         try:
             _follow(follower, shown)
         finally:
             follower.close()
+
+
+def _is_a_screen() -> bool:
+    """Whether a person sits in front of a terminal that can do more than print lines."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and owners_environment().get("TERM", "dumb") != "dumb"
 
 
 def _follow(follower: Follower, shown: "_Lines | _Screen") -> None:

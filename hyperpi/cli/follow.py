@@ -82,7 +82,14 @@ class Asked:
     state: str
 
 
-Item = Attached | Live | Reset | Dropped | Resumed | Said | Asked
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something else that was asked for did not happen."""
+
+    error: HyperPiError
+
+
+Item = Attached | Live | Reset | Dropped | Resumed | Said | Asked | Refused
 
 
 class _Gap(Exception):
@@ -93,13 +100,22 @@ class Follower:
     """Follows one agent. `items` belongs to one thread; `say` may be called by another."""
 
     def __init__(
-        self, client: Client, connect: Callable[[], Client], agent: str, cursor: Cursor | None
+        self,
+        client: Client,
+        connect: Callable[[], Client],
+        agent: str,
+        cursor: Cursor | None,
+        *,
+        whole: bool = True,
     ) -> None:
+        """`whole`: read all of the history, not just its newest part."""
         self.agent = agent
         self.cursor = cursor
         self._client = client
         self._connect = connect
         self._authority = client.authority
+        self._reads_all = whole
+        self._acts: set[int] = set()  # numbers of requests of which only an error is told
         self._asked: dict[int, str] = {}  # number of a request -> id of the prompt
         self._unanswered: dict[str, Json] = {}
         self._states: set[int] = set()  # numbers of requests for the state
@@ -109,12 +125,17 @@ class Follower:
         """End the connection."""
         self._client.close()
 
-    def say(self, prompt_id: str, text: str) -> None:
+    def say(self, prompt_id: str, text: str, mode: str = "prompt") -> None:
         """Send a prompt. While the connection is lost it waits; its id keeps it from being taken twice."""
-        prompt = {"agent": self.agent, "text": text, "mode": "prompt", "id": prompt_id}
+        prompt = {"agent": self.agent, "text": text, "mode": mode, "id": prompt_id}
         with self._speaking:
             self._unanswered[prompt_id] = prompt
             self._post(prompt)
+
+    def act(self, method: str, params: Json) -> None:
+        """Ask for something at this moment: what is lost with the connection is not asked for again."""
+        with self._speaking, contextlib.suppress(ConnectionLost):
+            self._acts.add(self._client.post(method, {"agent": self.agent, **params}))
 
     def ask_state(self) -> None:
         """Have `items` tell the agent's state: for a thread that does not read them."""
@@ -158,7 +179,7 @@ class Follower:
         self.agent = str(result.get("agent") or self.agent)  # from now on by its id
         self.cursor = Cursor(str(result["epoch"]), int(result["seq"]))
         snapshot = result.get("snapshot")
-        if isinstance(snapshot, dict):
+        if isinstance(snapshot, dict) and self._reads_all:
             result = {**result, "snapshot": {**snapshot, **self._whole(client, snapshot)}}
         return result
 
@@ -182,6 +203,7 @@ class Follower:
         with self._speaking:
             self._client = client
             self._asked.clear()
+            self._acts.clear()
             if self._states:
                 self._states.clear()
                 self._post_state()
@@ -212,8 +234,12 @@ class Follower:
             prompt_id = self._asked.pop(answer.number, None)
             if prompt_id is not None:
                 self._unanswered.pop(prompt_id, None)
+            is_act = answer.number in self._acts
+            self._acts.discard(answer.number)
             is_state = answer.number in self._states
             self._states.discard(answer.number)
+        if is_act and answer.error is not None:
+            yield Refused(answer.error)
         if is_state and isinstance(answer.result, dict):
             yield Asked(str(answer.result.get("state")))
         if prompt_id is not None:

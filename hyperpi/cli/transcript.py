@@ -29,7 +29,15 @@ def plain(text: str, _kind: str) -> str:
 class Transcript:
     """What has been shown of one conversation, and how to show what comes next."""
 
-    def __init__(self, write: Callable[[str], None], name: str, style: Style = plain) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        name: str,
+        style: Style = plain,
+        result_lines: int | None = RESULT_LINES,
+    ) -> None:
+        """`result_lines`: of each tool's result; None for all."""
+        self._result_lines = result_lines
         self._write = write
         self._name = one_line(name, 40)
         self._style = style
@@ -212,7 +220,7 @@ class Transcript:
     def _heading(self, role: str, source: Any, at: Any) -> None:
         who, kind = {"user": ("you", "you"), "assistant": (self._name, "agent")}.get(role, (role, "dim"))
         said = f" ({one_line(source, 20)})" if source else ""
-        self._line("\n" + self._style(one_line(who) + said, kind) + self._style(_clock(at), "dim"))
+        self._line("\n" + self._style(one_line(who) + said, kind) + self._style(clock(at), "dim"))
 
     def _text(self, text: str, kind: str = "") -> None:
         for line in printable(text).rstrip("\n").split("\n"):
@@ -229,11 +237,11 @@ class Transcript:
         text = result if isinstance(result, str) else "" if result is None else to_json(result)
         lines = printable(text).rstrip("\n").split("\n")
         kind = "error" if is_error else "dim"
-        for line in lines[:RESULT_LINES]:
+        for line in lines[: self._result_lines]:
             if line:
                 self._line(2 * INDENT + self._style(line, kind))
-        if len(lines) > RESULT_LINES:
-            self._line(2 * INDENT + self._style(f"… {len(lines) - RESULT_LINES} more lines", kind))
+        if self._result_lines is not None and len(lines) > self._result_lines:
+            self._line(2 * INDENT + self._style(f"… {len(lines) - self._result_lines} more lines", kind))
 
     def _unknown(self, thing: Json) -> None:
         rest = {key: value for key, value in thing.items() if key != "type"}
@@ -249,7 +257,7 @@ class Transcript:
         self._write(text)
 
 
-def _clock(at: Any) -> str:
+def clock(at: Any) -> str:
     """Local hours and minutes of an RFC 3339 time, with a space before; empty when there is none."""
     try:
         return f" {datetime.fromisoformat(str(at)).astimezone():%H:%M}"

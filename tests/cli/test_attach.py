@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -301,8 +302,13 @@ def test_a_token_that_is_revoked_ends_it(talk: ControlSocket):
 
 
 def test_on_a_terminal_there_are_colours_unless_they_are_not_wanted(talk: ControlSocket):
-    assert "\x1b[" in _on_a_terminal("attach", "frontend", until=b"frontend is idle")
-    assert "\x1b[" not in _on_a_terminal("attach", "frontend", until=b"frontend is idle", NO_COLOR="1")
+    colour = re.compile(r"\x1b\[(\d+;)*(3|4|9)[0-7][;m]")
+    assert colour.search(_on_a_terminal("attach", "frontend", until=b"entry 119"))
+    assert not colour.search(_on_a_terminal("attach", "frontend", until=b"entry 119", NO_COLOR="1"))
+
+
+def test_a_terminal_that_can_do_nothing_gets_lines(talk: ControlSocket):
+    assert "\x1b" not in _on_a_terminal("attach", "frontend", until=b"frontend is idle", TERM="dumb")
 
 
 def _on_a_terminal(*argv: str, until: bytes, **environment: str) -> str:

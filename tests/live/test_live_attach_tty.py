@@ -84,6 +84,7 @@ async def test_keys_and_screen_and_size_are_the_agents_and_leaving_leaves_it(
         one.types("sleep 1000\r")
         one.shows("sleep 1000")
         one.types("\x03")  # to what runs there, not to us
+        one.shows("# ")  # what is typed before that, the terminal itself throws away
         one.types("echo still he$((2+2))re\r")
         one.shows("still he4re")
         one.resize(100, 30)
@@ -165,3 +166,47 @@ def test_a_terminal_is_neither_json_nor_a_cursor(system: System, flags: tuple[st
     done = system.run("attach", "nobody", "--tty", *flags)
     assert done.returncode == 2
     assert "--tty goes with neither" in done.stderr
+
+
+# --- the conversation on a screen -------------------------------------------------------------------------
+
+
+async def test_a_person_prompts_steers_and_aborts_and_sees_the_answer(system: System, program: Program):
+    async with system.agent("screen") as agent:
+        with window(system, "attach", "screen") as one:
+            await asyncio.to_thread(one.shows, "old 4")
+            await asyncio.to_thread(one.shows, "Ctrl-D leave")
+            one.types("hello there\r")
+            await asyncio.to_thread(one.shows, "hello there")
+            await agent.until(lambda: agent.prompts, "the prompt")
+            await agent.call("agent.changed", state="working")
+            await agent.say("a **bold** answer")
+            await asyncio.to_thread(one.shows, "working")
+            one.types("not so bold\r")
+            await agent.until(lambda: len(agent.prompts) == 2, "the second prompt")
+            one.types("\x1b")
+            await agent.until(lambda: "abort" in agent.asked, "the abort")
+            one.types("\x04")
+            assert await asyncio.to_thread(one.ended) == 0
+    assert [(p["text"], p["mode"]) for p in agent.prompts] == [
+        ("hello there", "prompt"),
+        ("not so bold", "steer"),
+    ]
+
+
+async def test_the_screen_comes_back_by_itself_and_says_so():
+    with new_system() as system:
+        system.start()
+        port = system.said("hypivisor")["port"]
+        async with system.agent("screen") as agent:
+            with window(system, "attach", "screen") as one:
+                await asyncio.to_thread(one.shows, "old 4")
+                system.end_up(signal.SIGKILL)
+                await asyncio.to_thread(one.shows, "coming back by itself")
+                one.types("said while it was away\r")
+                await asyncio.to_thread(system.start, port=port)
+                await agent.until(lambda: agent.prompts, "the prompt")
+                await asyncio.to_thread(one.shows, "said while it was away")
+                one.types("\x04")
+                assert await asyncio.to_thread(one.ended) == 0
+    assert len(agent.prompts) == 1

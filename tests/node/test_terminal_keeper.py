@@ -67,7 +67,9 @@ async def test_a_program_runs_in_a_terminal_of_its_own_and_is_typed_to(rig: Rig)
     await shows(one, "xterm-256color")
     await type_in(node, one, "sleep 1000\r")
     await until(lambda: "sleep 1000" in shown(one))
-    await type_in(node, one, "\x03echo in$((1+1))t\r")  # Ctrl-C reaches what runs in front
+    await type_in(node, one, "\x03")  # reaches what runs in front
+    await until(lambda: shown(one).endswith("^C\r\n$ ") or shown(one).endswith("^C\r\n# "))
+    await type_in(node, one, "echo in$((1+1))t\r")
     await shows(one, "in2t")
 
 
