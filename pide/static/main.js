@@ -4,6 +4,7 @@
  */
 
 import { Client } from "./client.js";
+import { approvalFlow } from "./flows/approvals.js";
 import { conversationFlow } from "./flows/conversation.js";
 import { dialogFlow, joinFlow, spawnFlow } from "./flows/dialogs.js";
 import { inspectorFlow } from "./flows/inspector.js";
@@ -30,6 +31,7 @@ const socket = new Socket({
       inspector.diskLinked();
       inspector.load();
       trust.loadMesh();
+      approvals.loadInbox();
     }
     countDown();
   },
@@ -58,6 +60,7 @@ const page = new Page({
   request: (method, params, timeout_s) => socket.request(method, params, timeout_s),
   onChange: (before) => {
     client.settle(before);
+    approvals.inboxSettle(before);
     if (page.state.me?.role !== before.me?.role) trust.loadMesh(); // the page may have been opened at its address
     const nodes = page.state.mesh?.nodes;
     if (nodes === before.mesh?.nodes) return;
@@ -86,6 +89,7 @@ const client = new Client({
 
 const logins = loginFlow(page, socket);
 const roster = rosterFlow(page);
+const approvals = approvalFlow(page);
 const conversation = conversationFlow(page, client);
 const inspector = inspectorFlow(page, client);
 const dialogs = dialogFlow(page);
@@ -113,13 +117,13 @@ const actions = {
   ...spawnFlow(page),
   ...joinFlow(page),
   ...trust,
+  ...approvals,
   login: logins.login,
   logout: () => void logins.logout(),
   retryNow: () => socket.retryNow(),
   back: () => page.go({ kind: "none" }),
   copy: (text, what) => void copy(text, what),
   abort: (agent) => void page.ask("agent.abort", { agent }, "Asked to stop this turn."),
-  answer: (agent, approval, choice) => void page.ask("agent.answer", { agent, approval, choice }),
   askStop: (agent) =>
     dialogs.confirm(`Stop ${agent.name}?`, "The agent and what it started will end. Its conversation stays readable.", "Stop agent", () =>
       page.ask("agent.stop", { agent: agent.id }),
@@ -163,6 +167,7 @@ function routeChanged() {
   client.open(agent);
   inspector.load();
   trust.loadMesh();
+  approvals.loadInbox();
 }
 
 /** @param {MouseEvent} event */
@@ -190,7 +195,7 @@ let sinceProbe_s = 0;
 function everySecond() {
   if (document.visibilityState !== "visible") return;
   countDown();
-  if (trust.isCountingDown() || Date.now() - page.ui.now >= AGES_EVERY_MS) page.look({ now: Date.now() });
+  if (trust.isCountingDown() || approvals.isWaitedFor() || Date.now() - page.ui.now >= AGES_EVERY_MS) page.look({ now: Date.now() });
   sinceProbe_s += 1;
   if (sinceProbe_s >= PROBE_EVERY_S && inspector.isEvidenceShown()) {
     sinceProbe_s = 0;

@@ -191,7 +191,10 @@ export class Page {
     let needing = 0;
     for (const agent of this.state.mesh?.agents.values() ?? []) if (needsPerson(agent)) needing += 1;
     const title = `${needing ? `(${needing}) ` : ""}${this.openAgent ? `${this.openAgent.name} · ` : ""}Hyper-Pi`;
-    if (document.title !== title) document.title = title;
+    if (document.title === title) return;
+    document.title = title;
+    // Where the page was installed as an app, its icon tells the same; elsewhere there is no such method.
+    navigator.setAppBadge?.(needing).catch(() => {});
   }
 
   /**

@@ -112,6 +112,14 @@ function newest(one, other) {
 }
 
 /**
+ * In a turn, though it may wait for a person meanwhile.
+ * @param {Agent | undefined} agent
+ */
+export function isBusy(agent) {
+  return agent?.state === "working" || agent?.state === "waiting";
+}
+
+/**
  * Agents that wait for a person, or that are stuck.
  * @param {Agent} agent
  */

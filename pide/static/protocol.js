@@ -35,6 +35,7 @@
  * @property {Evidence} [evidence]
  * @property {number} [watchers]
  * @property {Usage} [usage]
+ * @property {number} [pending]  approvals that it waits for
  * @property {string | null} [resumed_from]
  */
 
@@ -83,15 +84,21 @@
  * @property {string} [prompt_id] of a prompt that came from here
  */
 
+/** @typedef {{id: string, label: string, kind: "allow_once" | "allow_always" | "reject_once" | "reject_always" | "option" | "text"}} Choice */
+
 /**
  * @typedef {object} Approval
  * @property {string} id
  * @property {string} [agent]
- * @property {{kind?: string, summary?: string, detail?: string, hash?: string}} action
+ * @property {string} [address] of its agent, where they are listed
+ * @property {{kind?: string, summary?: string, detail?: unknown, hash?: string}} action
+ * @property {Choice[]} [choices]
  * @property {string} [asked_at]
  * @property {string | null} [expires_at]
  * @property {"pending" | "approved" | "denied" | "expired" | "withdrawn"} state
+ * @property {string | null} [choice]
  * @property {string | null} [by]
+ * @property {string | null} [via]  pide | cli | api | terminal
  * @property {string | null} [note]
  */
 

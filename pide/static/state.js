@@ -4,6 +4,7 @@
  * everything from mesh.get and agent.attach.
  */
 
+import { emptyInbox } from "./approvals.js";
 import { agentEvents, agentReset, attach, emptyConversation, olderEntries } from "./conversation.js";
 import { emptyDisk, historyTold, movedTo, pictureRead, rowsChanged, rowsRead } from "./disks.js";
 import { meshChanged, meshFrom } from "./mesh.js";
@@ -33,6 +34,7 @@ import { emptyTrust, trustTold } from "./trust.js";
  * @property {Probe | null} probe               of the open agent
  * @property {import("./disks.js").Disks} disks
  * @property {import("./trust.js").Trust} trust what admins are told
+ * @property {import("./approvals.js").Inbox} inbox  what waits for a person, on all machines
  */
 
 /**
@@ -52,6 +54,8 @@ import { emptyTrust, trustTold } from "./trust.js";
  *   | {type: "scroll.list", agent: string, scrolls: any[]}
  *   | {type: "scroll.sent", agent: string, scroll: any}
  *   | {type: "scroll.changed", params: any}
+ *   | {type: "inbox.told", approvals: import("./protocol.js").Approval[], complete: boolean}
+ *   | {type: "inbox.failed", error: string}
  *   | import("./trust.js").TrustHappening
  *   | DiskHappening} Happening
  */
@@ -84,6 +88,7 @@ export function emptyState() {
     probe: null,
     disks: new Map(),
     trust: emptyTrust(),
+    inbox: emptyInbox(),
   };
 }
 
@@ -135,6 +140,10 @@ export function apply(state, event) {
         ...state,
         scrolls: new Map([...state.scrolls].map(([agent, list]) => [agent, scrollChanged(list, event.params)])),
       };
+    case "inbox.told":
+      return { ...state, inbox: { approvals: event.approvals, told: true, complete: event.complete, error: "" } };
+    case "inbox.failed":
+      return { ...state, inbox: { ...state.inbox, error: event.error } };
     case "trust.tokens":
     case "trust.sessions":
     case "trust.nearby":

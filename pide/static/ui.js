@@ -6,7 +6,7 @@
 import { noFilter } from "./trust.js";
 
 /** @typedef {"let-in" | "machines" | "logins" | "audit"} MeshTab */
-/** @typedef {{kind: "none"} | {kind: "agent", id: string} | {kind: "node", id: string} | {kind: "mesh", id: MeshTab}} Route */
+/** @typedef {{kind: "none"} | {kind: "agent", id: string} | {kind: "node", id: string} | {kind: "mesh", id: MeshTab} | {kind: "inbox"}} Route */
 /** @typedef {"all" | "needs" | "working" | "ended"} Chip */
 
 /**
@@ -57,6 +57,8 @@ import { noFilter } from "./trust.js";
  * @property {ReadonlyMap<string, string>} drafts
  * @property {ReadonlyMap<string, import("./protocol.js").PromptMode>} modes
  * @property {ReadonlyMap<string, string>} attachErrors
+ * @property {ReadonlySet<string>} putOff     approvals to which this viewer said "not now"
+ * @property {ReadonlySet<string>} answering  approvals whose answer is on its way
  * @property {DiskLook} disk
  * @property {LetIn} letIn
  * @property {import("./trust.js").TrailFilter} trailFilter
@@ -96,6 +98,8 @@ export function firstUi() {
     drafts: new Map(),
     modes: new Map(),
     attachErrors: new Map(),
+    putOff: new Set(),
+    answering: new Set(),
     disk: { row: null, opened: null, replay: false, commit: null, playing: false },
     letIn: { what: "machine", role: "operator", name: "", ttl_s: 900, uses: 1, made: null, busy: false, error: "" },
     trailFilter: noFilter(),
@@ -113,11 +117,13 @@ export function firstUi() {
 export const MESH_TABS = /** @type {MeshTab[]} */ (["let-in", "machines", "logins", "audit"]);
 
 /**
- * The place that an address names: `#/a/ID` an agent, `#/n/ID` a node, `#/mesh/TAB` the page of the mesh.
+ * The place that an address names: `#/a/ID` an agent, `#/n/ID` a node, `#/mesh/TAB` the page of the mesh,
+ * `#/inbox` what waits for a person.
  * @param {string} hash
  * @returns {Route}
  */
 export function routeOf(hash) {
+  if (hash === "#/inbox") return { kind: "inbox" };
   const tab = /^#\/mesh(?:\/([\w-]*))?$/.exec(hash);
   if (tab) return { kind: "mesh", id: MESH_TABS.find((one) => one === tab[1]) ?? "let-in" };
   const match = /^#\/([an])\/(.+)$/.exec(hash);
@@ -134,6 +140,7 @@ export function routeOf(hash) {
 /** @param {Route} route */
 export function addressOf(route) {
   if (route.kind === "none") return "#/";
+  if (route.kind === "inbox") return "#/inbox";
   if (route.kind === "mesh") return `#/mesh/${route.id}`;
   return `#/${route.kind === "agent" ? "a" : "n"}/${encodeURIComponent(route.id)}`;
 }

@@ -127,6 +127,48 @@ def conversation() -> list[Json]:
     ]
 
 
+YES_NO = [
+    {"id": "approve", "label": "Approve", "kind": "allow_once"},
+    {"id": "deny", "label": "Deny", "kind": "reject_once"},
+]
+
+
+def approvals() -> list[Json]:
+    """What a3 waits for: a command, and an edit beyond its folder."""
+    push = "git push origin v0.1.0 && gh release create v0.1.0"
+    edits = [{"oldText": OLD_LINES, "newText": NEW_LINES}]
+    return [
+        _asked(
+            "ap-push7k2m", push, {"tool": "bash", "args": {"command": push}}, ["git push leaves this machine"]
+        ),
+        _asked(
+            "ap-edit9qfx",
+            "edit: ../shared/link.py",
+            {"tool": "edit", "args": {"path": "../shared/link.py", "edits": edits}},
+            ["writes outside of its folder"],
+        ),
+    ]
+
+
+def _asked(approval: str, summary: str, detail: Json, reasons: list[str]) -> Json:
+    whole = {**detail, "cwd": "/home/ada/src/hyper-pi", "reasons": reasons}
+    action = {"kind": "tool", "summary": summary, "hash": "9f", "detail": whole}
+    times = {"asked_at": at(75), "expires_at": at(-525)}
+    return {"id": approval, "agent": "a3", "action": action, "choices": YES_NO, "state": "pending", **times}
+
+
+def dialog() -> Json:
+    """What an extension of a5 asks."""
+    options = ["staging", "production", "neither"]
+    choices = [{"id": str(n), "label": words, "kind": "option"} for n, words in enumerate(options)]
+    detail = {"method": "select", "title": "Which database?", "message": "It has users.", "options": options}
+    action = {"kind": "dialog", "summary": "Which database?", "hash": "a1", "detail": detail}
+    times = {"asked_at": at(30), "expires_at": at(-4_000)}
+    cancel = {"id": "cancel", "label": "Cancel", "kind": "reject_once"}
+    told = {"action": action, "choices": [*choices, cancel], "state": "pending", **times}
+    return {"id": "ui-4f1a", "agent": "a5", **told}
+
+
 def long_conversation(turns: int) -> list[Json]:
     """Four entries a turn: a prompt, a tool, its result, an answer, of many sizes."""
     rng = random.Random(8)

@@ -27,9 +27,11 @@ from scene import (
     HOSTILE,
     THOUGHT,
     TOOLS,
+    approvals,
     at,
     call,
     conversation,
+    dialog,
     entry,
     hostile_conversation,
     long_conversation,
@@ -167,7 +169,10 @@ class Mesh:
             self.talks[agent].entries = conversation()
         for agent in ("a2", "a3"):
             self.talks[agent].entries = conversation()[:6]
-        self.talks["a3"].pending = [self.approval()]
+        self.talks["a3"].pending = approvals()
+        self.talks["a5"].pending = [dialog()]
+        for agent in ("a3", "a5"):
+            self.agents[agent]["pending"] = len(self.talks[agent].pending)
         self.talks["a4"].entries = long_conversation(2_500)
         self.scrolls = self.old_scrolls()
         if hostile:
@@ -190,18 +195,6 @@ class Mesh:
                 self.node(node, f"machine-{n // 10:04}", "online", 2)
             state = ("idle", "working", "idle")[n % 3]
             self.agent(f"many{n}", f"worker-{n}", node, state, cwd=f"/srv/project-{n % 7}", last=n % 4_000)
-
-    def approval(self) -> Json:
-        """A request that waits for a person."""
-        command = "git push origin v0.1.0"
-        action = {
-            "kind": "bash",
-            "summary": command,
-            "detail": f"{command}\n# in ~/src/hyper-pi",
-            "hash": "9f",
-        }
-        times = {"asked_at": at(75), "expires_at": at(-525)}
-        return {"id": "ap1", "agent": "a3", "action": action, "state": "pending", **times}
 
     def old_scrolls(self) -> list[Json]:
         """One that was answered, one on its way."""
@@ -414,6 +407,7 @@ class Calls:
             "agent.forget": self.forget,
             "agent.rename": self.rename,
             "agent.answer": self.answer,
+            "approval.list": self.approvals,
             "node.folders": self.folders,
             "node.spawn": self.spawn,
             "node.approve": self.approve,
@@ -520,13 +514,22 @@ class Calls:
     def answer(self, viewer: Viewer, params: Json) -> Json:
         agent = self.found(params)
         talk = self.mesh.talks[agent]
-        [approval] = [one for one in talk.pending if one["id"] == params["approval"]]
-        talk.pending = []
-        state = "approved" if params["choice"] == "approve" else "denied"
-        answered = {**approval, "state": state, "by": viewer.me["name"]}
+        found = [one for one in talk.pending if one["id"] == params["approval"]]
+        if not found:
+            raise Failed(-32009, "too late: approved by bob")
+        talk.pending.remove(found[0])
+        [choice] = [one for one in found[0]["choices"] if one["id"] == params["choice"]]
+        state = "denied" if choice["kind"].startswith("reject") else "approved"
+        told = {"state": state, "by": viewer.me["name"], "via": "pide", "choice": choice["id"]}
+        answered = {**found[0], **told, "note": params.get("note"), "text": params.get("text")}
         talk.emit(agent, {"type": "approval", "approval": answered})
-        self.mesh.set_state(agent, "idle")
-        return {}
+        self.mesh.agents[agent]["pending"] = len(talk.pending)
+        self.mesh.set_state(agent, "waiting" if talk.pending else "idle")
+        return {"approval": answered}
+
+    def approvals(self, viewer: Viewer, params: Json) -> Json:
+        listed = [one for talk in self.mesh.talks.values() for one in talk.pending]
+        return {"approvals": sorted(listed, key=lambda one: str(one["asked_at"])), "complete": True}
 
     def folders(self, viewer: Viewer, params: Json) -> Json:
         path = (params.get("path") or "/home/ada").rstrip("/") or "/"

@@ -1,5 +1,7 @@
 """The web app in a real browser against the stand-in: what a person sees, and what must never run."""
 
+import re
+
 import pytest
 from look import TURNED, Look, play
 from playwright.sync_api import Browser, Page, Response, expect
@@ -73,7 +75,8 @@ def test_a_viewer_is_not_offered_what_it_may_not_do(browser: Browser, server: st
     open_agent(look.page, "a3")
     expect(look.page.locator("#composer")).to_have_count(0)
     expect(look.page.get_by_label("Start an agent", exact=True)).to_have_count(0)
-    expect(look.page.get_by_role("button", name="Approve")).to_be_disabled()
+    expect(look.page.locator(".approval").first).to_contain_text("An operator answers this.")
+    expect(look.page.get_by_role("button", name="Approve")).to_have_count(0)
     look.context.close()
 
 
@@ -212,10 +215,44 @@ def test_scrolling_up_pages_through_ten_thousand_entries_in_place(page: Page) ->
 
 def test_an_approval_can_be_answered(page: Page) -> None:
     open_agent(page, "a3")
-    expect(page.locator(".approval")).to_contain_text("git push origin v0.1.0")
-    page.get_by_role("button", name="Deny").click()
-    expect(page.locator(".approval")).to_have_count(0)
-    expect(page.locator(".note")).to_contain_text("denied by ada")
+    push = page.locator("[data-approval=ap-push7k2m]")
+    expect(push).to_contain_text("git push origin v0.1.0 && gh release create v0.1.0")
+    expect(push).to_contain_text("in /home/ada/src/hyper-pi")
+    expect(push.locator(".reason")).to_have_text("git push leaves this machine")
+    expect(push.locator(".approval-time")).to_have_text(re.compile(r"[78]:\d\d"))
+    push.get_by_label("A note with the answer").fill("after the tests")
+    push.get_by_role("button", name="Deny").click()
+    expect(push).to_have_count(0)
+    expect(page.locator(".note")).to_contain_text("denied by ada (after the tests)")
+    edit = page.locator("[data-approval=ap-edit9qfx]")
+    expect(edit.locator(".diff .ins")).to_have_count(3)
+    expect(edit.locator(".approval-path")).to_have_text("../shared/link.py")
+
+
+def test_not_now_is_the_viewers_own(page: Page) -> None:
+    open_agent(page, "a3")
+    push = page.locator("[data-approval=ap-push7k2m]")
+    push.get_by_role("button", name="Not now").click()
+    expect(push.get_by_role("button", name="Approve")).to_have_count(0)
+    expect(push).to_contain_text("git push origin v0.1.0")
+    push.get_by_role("button", name="Show").click()
+    expect(push.get_by_role("button", name="Approve")).to_be_visible()
+
+
+def test_what_waits_on_all_machines_is_listed_and_answered_in_one_place(page: Page) -> None:
+    badge = page.locator(".inbox-link .badge")
+    expect(badge).to_have_text("3")
+    page.locator(".inbox-link").click()
+    cards = page.locator(".inbox .approval")
+    expect(cards).to_have_count(3)
+    asked = page.locator("[data-approval=ui-4f1a]")
+    expect(asked).to_contain_text("Which database?")
+    expect(asked).to_contain_text("It has users.")
+    asked.get_by_role("button", name="staging").click()
+    expect(cards).to_have_count(2)
+    expect(badge).to_have_text("2")
+    cards.first.locator(".approval-from").click()
+    expect(page.locator(".stage-head h1")).to_contain_text("release")
 
 
 def test_an_agent_is_started_in_a_folder_that_was_browsed_to(page: Page) -> None:

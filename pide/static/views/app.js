@@ -4,6 +4,7 @@ import { guard, html, nothing } from "../vendor/lit.js";
 import { placeOf } from "../signin.js";
 import { bannerView } from "./banner.js";
 import { dialogView } from "./dialogs.js";
+import { inboxPage } from "./inbox.js";
 import { inspectorView } from "./inspector.js";
 import { loginView } from "./login.js";
 import { meshPage } from "./mesh_page.js";
@@ -18,7 +19,7 @@ import { toastView } from "./toast.js";
 /**
  * @typedef {import("./roster.js").RosterActions & import("./stage.js").StageActions & import("./inspector.js").InspectorActions
  *   & import("./node.js").NodeActions & import("./dialogs.js").DialogActions
- *   & import("./mesh_page.js").MeshPageActions & {login: (token: string) => void, retryNow: () => void}} Actions
+ *   & import("./inbox.js").InboxActions & import("./mesh_page.js").MeshPageActions & {login: (token: string) => void, retryNow: () => void}} Actions
  */
 
 /**
@@ -38,7 +39,7 @@ export function appView(state, ui, sight, highlighted, actions) {
         ${guard([state.mesh, state.link, state.me, ui.route, ui.filter, ui.chip, ui.fresh, ui.cursor, ui.now, sight], () =>
           rosterView(state, ui, sight, actions),
         )}
-        ${ui.route.kind === "node" ? nodePage(state, ui, ui.route.id, actions) : ui.route.kind === "mesh" ? meshPage(state, ui, ui.route.id, actions) : stageView(state, ui, actions, highlighted)}
+        ${mainView(state, ui, highlighted, actions)}
         ${withInspector || ui.screen === "inspector" ? inspectorView(state, ui, actions) : nothing}
       </div>
       ${dialogView(state, ui, actions)}
@@ -46,4 +47,23 @@ export function appView(state, ui, sight, highlighted, actions) {
       ${ui.dialog ? nothing : toastView(ui)}
     </div>
   `;
+}
+
+/**
+ * @param {State} state
+ * @param {Ui} ui
+ * @param {unknown} highlighted
+ * @param {Actions} actions
+ */
+function mainView(state, ui, highlighted, actions) {
+  switch (ui.route.kind) {
+    case "node":
+      return nodePage(state, ui, ui.route.id, actions);
+    case "mesh":
+      return meshPage(state, ui, ui.route.id, actions);
+    case "inbox":
+      return inboxPage(state, ui, actions);
+    default:
+      return stageView(state, ui, actions, highlighted);
+  }
 }

@@ -2,6 +2,7 @@
 
 import { html, live, nothing, repeat } from "../vendor/lit.js";
 import { straight } from "../format.js";
+import { isBusy } from "../presence.js";
 import { notYetDelivered } from "../prompts.js";
 import { allows } from "../protocol.js";
 import { icon } from "./icons.js";
@@ -44,7 +45,7 @@ const RECEIPTS = /** @type {Record<Prompt["receipt"], string>} */ ({
  * @returns {PromptMode}
  */
 export function modeFor(agent, chosen) {
-  if (agent?.state !== "working") return "prompt";
+  if (!isBusy(agent)) return "prompt";
   return chosen === "follow_up" ? "follow_up" : "steer";
 }
 
@@ -60,7 +61,7 @@ export function composerView(state, ui, agent, id, actions) {
   const draft = ui.drafts.get(id) ?? "";
   const mode = modeFor(agent, ui.modes.get(id));
   const ended = agent?.state === "exited";
-  const inTurn = agent?.state === "working" && state.mesh?.nodes.get(agent.node)?.state === "online";
+  const inTurn = agent !== undefined && isBusy(agent) && state.mesh?.nodes.get(agent.node)?.state === "online";
   return html`
     <footer class="composer">
       ${receiptsView(notYetDelivered(state.prompts, id), state, actions)}

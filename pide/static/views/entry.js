@@ -1,6 +1,7 @@
 /** One entry of a conversation, finished or still growing, as blocks. */
 
 import { html, nothing, repeat, unsafeHTML } from "../vendor/lit.js";
+import { outcomeWords } from "../approvals.js";
 import { isInTurn } from "../conversation.js";
 import { clockTime, fullTime, straight, visible, wordCount } from "../format.js";
 import { blockHtml, growingHtml } from "./markdown.js";
@@ -187,7 +188,7 @@ function noteView(entry, conv, open, actions) {
       case "scroll":
         return scrollNote(block.scroll);
       case "approval":
-        return html`<span>${straight(approvalWords(block.approval))}</span>`;
+        return html`<span>${straight(outcomeWords(block.approval))}</span>`;
       case "unknown":
         return unknownView(String(block.event?.type), block.event);
       default:
@@ -200,12 +201,6 @@ function noteView(entry, conv, open, actions) {
 /** @param {any} scroll */
 function scrollNote(scroll) {
   return html`<span><b>Scroll</b> from ${visible(scroll.from ?? "unknown")}: ${straight(scroll.message)}</span>`;
-}
-
-/** @param {import("../protocol.js").Approval} approval */
-function approvalWords(approval) {
-  const by = approval.by ? ` by ${approval.by}` : "";
-  return `${approval.action?.summary ?? approval.action?.kind ?? "A request"}: ${approval.state}${by}${approval.note ? ` (${approval.note})` : ""}`;
 }
 
 /**

@@ -18,6 +18,7 @@ const PATHS = {
   up: "M8 13V4M4 8l4-4 4 4",
   play: "M5.5 3.5v9l7-4.5z",
   pause: "M5.5 4v8M10.5 4v8",
+  inbox: "M2 9.500h3.500l1 2h3l1-2H14M3.500 3.500h9L14 9.500v3.500H2V9.500z",
   close: "m4 4 8 8M12 4l-8 8",
 };
 

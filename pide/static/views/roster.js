@@ -1,6 +1,7 @@
 /** The left pane: every machine and every agent, with honest presence. */
 
 import { guard, html, live, nothing, repeat } from "../vendor/lit.js";
+import { waitingCount } from "../approvals.js";
 import { agentPresence, evidenceLines, needsPerson, nodePresence } from "../presence.js";
 import { allows } from "../protocol.js";
 import { addressOf } from "../ui.js";
@@ -38,6 +39,7 @@ export function rosterView(state, ui, sight, actions) {
       <header class="roster-head">
         <span class="brand">${logo()}<b>Hyper-Pi</b>${mesh ? html`<span class="mesh-name">${mesh.name}</span>` : nothing}</span>
         <span class="spring"></span>
+        ${inboxLink(mesh, ui)}
         ${allows(me?.role, "node.spawn")
           ? html`<button class="icon-button" title="Start an agent (n)" aria-label="Start an agent" @click=${() => actions.openSpawn(null)}>${icon("plus")}</button>`
           : nothing}
@@ -85,6 +87,16 @@ export function rosterView(state, ui, sight, actions) {
       </footer>
     </nav>
   `;
+}
+
+/**
+ * @param {State["mesh"]} mesh
+ * @param {Ui} ui
+ */
+function inboxLink(mesh, ui) {
+  const count = waitingCount(mesh);
+  const words = count ? `${count} wait for you` : "Nobody waits for you";
+  return html`<a class="icon-button inbox-link" href=${addressOf({ kind: "inbox" })} aria-current=${ui.route.kind === "inbox" ? "page" : nothing} aria-label=${words} title=${words}>${icon("inbox")}${count ? html`<span class="badge waiting">${count}</span>` : nothing}</a>`;
 }
 
 /**

@@ -1,12 +1,13 @@
 /** The middle pane: the whole conversation of one agent, live, and the place to write to it. */
 
 import { guard, html, nothing, repeat } from "../vendor/lit.js";
-import { agentPresence, evidenceLines, gapOnTheWay } from "../presence.js";
+import { agentPresence, evidenceLines, gapOnTheWay, isBusy } from "../presence.js";
 import { isInTurn } from "../conversation.js";
 import { allows } from "../protocol.js";
+import { approvalView } from "./approval.js";
 import { composerView } from "./composer.js";
 import { entryView, runningView } from "./entry.js";
-import { ago, clockTime, shortModel, visible } from "../format.js";
+import { ago, shortModel } from "../format.js";
 import { icon, logo } from "./icons.js";
 
 /** @typedef {import("../state.js").State} State */
@@ -15,7 +16,7 @@ import { icon, logo } from "./icons.js";
 /** @typedef {import("../protocol.js").Agent} Agent */
 
 /**
- * @typedef {import("./composer.js").ComposerActions & {
+ * @typedef {import("./composer.js").ComposerActions & import("./approval.js").ApprovalActions & {
  *   back: () => void,
  *   toggleInspector: () => void,
  *   toggle: (id: string) => void,
@@ -27,7 +28,6 @@ import { icon, logo } from "./icons.js";
  *   askStop: (agent: Agent) => void,
  *   askForget: (agent: Agent) => void,
  *   askRename: (agent: Agent) => void,
- *   answer: (agent: string, approval: string, choice: "approve" | "deny") => void,
  *   attachAgain: (agent: string) => void,
  *   copy: (text: string, what: string) => void,
  *   openSpawn: (node: string | null) => void,
@@ -99,7 +99,7 @@ function headView(state, ui, agent, id, actions) {
         <span>${presence.word}</span>
         <span class="state-proof">${agent.last_event ? ago(agent.last_event, ui.now) : ""}</span>
       </span>
-      ${agent.state === "working" && allows(state.me?.role, "agent.abort") && !presence.stale
+      ${isBusy(agent) && allows(state.me?.role, "agent.abort") && !presence.stale
         ? html`<button class="button small" title="Stop this turn; the agent goes on living" @click=${() => actions.abort(id)}>${icon("stop")}<span class="not-phone">Abort turn</span></button>`
         : nothing}
       ${menuView(state, agent, node, actions)}
@@ -173,7 +173,7 @@ function conversationView(conv, ui, mayAnswer, actions, highlighted) {
         (entry) => guard(entryParts(entry, conv, ui, highlighted), () => entryView(entry, conv, ui.open, actions)),
       ),
     )}
-    ${runningView(conv, ui.open, actions)} ${pendingView(conv, mayAnswer, actions)}
+    ${runningView(conv, ui.open, actions)} ${pendingView(conv, ui, mayAnswer, actions)}
     ${conv.entries.length === 0 && conv.running.length === 0 ? html`<div class="stage-empty"><p>Nothing said yet. Write the first prompt below.</p></div>` : nothing}
   `;
 }
@@ -214,21 +214,18 @@ function olderView(conv, ui, from, actions) {
 
 /**
  * @param {Conversation} conv
+ * @param {Ui} ui
  * @param {boolean} mayAnswer
  * @param {StageActions} actions
  */
-function pendingView(conv, mayAnswer, actions) {
-  return conv.pending.map(
-    (approval) => html`<section class="approval" role="group" aria-label="Approval asked">
-      <header><b>Approve?</b> ${visible(approval.action?.kind)}</header>
-      <p>${visible(approval.action?.summary)}</p>
-      ${approval.action?.detail ? html`<pre>${visible(approval.action.detail)}</pre>` : nothing}
-      <footer>
-        <button class="button primary" ?disabled=${!mayAnswer} @click=${() => actions.answer(conv.agent, approval.id, "approve")}>Approve</button>
-        <button class="button" ?disabled=${!mayAnswer} @click=${() => actions.answer(conv.agent, approval.id, "deny")}>Deny</button>
-        <span class="faint">${approval.expires_at ? `denied if unanswered at ${clockTime(approval.expires_at)}` : ""}</span>
-      </footer>
-    </section>`,
+function pendingView(conv, ui, mayAnswer, actions) {
+  return repeat(
+    conv.pending,
+    (approval) => approval.id,
+    (approval) => {
+      const look = { now: ui.now, mayAnswer, putOff: ui.putOff.has(approval.id), answering: ui.answering.has(approval.id) };
+      return approvalView({ agent: conv.agent, ...approval }, look, actions);
+    },
   );
 }
 

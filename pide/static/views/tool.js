@@ -70,7 +70,7 @@ function toolBody(call_id, name, args, run, result, open, actions) {
  * @param {string} name
  * @param {unknown} args
  */
-function argumentsView(name, args) {
+export function argumentsView(name, args) {
   const edits = editsOf(args);
   if (edits.length) {
     return html`<pre class="diff" tabindex="0" aria-label="changes of ${visible(name)}">${edits.map(
