@@ -65,7 +65,7 @@ RECORDED = (
 )
 
 # Of an agent only its node knows it as it is now.
-SHOWN_BY_NODE = ("name", "address", "card", "evidence", "last_event", "approvals")
+SHOWN_BY_NODE = ("name", "address", "card", "evidence", "last_event", "approvals", "last_output")
 
 Handler = Callable[[Json, Caller], Awaitable[Any]]
 

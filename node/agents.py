@@ -19,10 +19,13 @@ from hyperpi.clock import rfc3339
 from hyperpi.errors import HyperPiError, NodeUnreachable, UnknownMethod
 from hyperpi.event import Cursor, Reset
 from hyperpi.process_tree import Relative
+from node import tty
+from node.endings import End, by_goodbye, by_order, found_dead, without_a_word
 from node.eventlog import EventLog
+from node.keeping.processes import BOOT_TAG
 from node.process import ExitWatch, is_alive, process_start
 from node.roster import GRACE_S, AgentRecord, Roster, agent_shape
-from node.transcript import beyond, transcript
+from node.transcript import beyond, broken_off, transcript
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +95,6 @@ class Agents:
         self._exits: dict[AgentId, ExitWatch] = {}
         self._graces: dict[AgentId, asyncio.TimerHandle] = {}
         self._quiet: dict[AgentId, asyncio.TimerHandle] = {}  # until a terminal counts as idle
-        self._stopped_by: dict[AgentId, str] = {}
         self._asking: dict[AgentId, asyncio.Task[None]] = {}
         self._silent_beats: dict[AgentId, int] = {}
 
@@ -160,6 +162,7 @@ class Agents:
         known = self.roster.by_instance(hello.instance)
         before = known.session.id if known and known.session else None
         record = self.roster.register(hello, pid=pid, pid_start=process_start(pid), project=project, now=now)
+        record.tty = None if record.spawned else tty.terminal_of(pid)
         self._connections[record.id] = connection
         self._cancel_grace(record.id)
         self._silent_beats[record.id] = 0
@@ -238,6 +241,19 @@ class Agents:
 
     # --- facts from processes and keepers --------------------------------------------------------------
 
+    def recover(self) -> None:
+        """After a start of the node: find out which of the agents that were here still run."""
+        for record in self.roster:
+            if not record.live or record.pid is None:
+                continue
+            if is_alive(record.pid, record.pid_start):
+                self._watch_exit(record)
+                continue
+            end = found_dead(record.pid_start, BOOT_TAG)
+            # What was held has a keeper who knows more, unless that one went down with the machine.
+            if end.why == "reboot" or not record.spawned:
+                self.exited(record.id, end)
+
     def expect(self, record: AgentRecord) -> None:
         """A spawned agent was put in the roster."""
         self._tell_displaced()
@@ -286,14 +302,13 @@ class Agents:
             self._say_state(self.roster.get(agent))
             self._changed(agent)
 
-    def exited(self, agent: AgentId, detail: str | None) -> None:
-        """The process has ended, as its keeper or the kernel says."""
+    def exited(self, agent: AgentId, end: End | None) -> None:
+        """The process has ended, as its keeper or the kernel says; None: how is not known yet."""
         record = self.roster.get(agent)
-        by = self._stopped_by.get(agent)
-        if by is not None:
-            detail = f"stopped by {by}"
-        if self.roster.exited(agent, detail, time.time()):
-            log.info("agent exited agent=%s detail=%s", agent, detail)
+        if record.stopped_by is not None:
+            end = by_order(record.stopped_by, end)
+        if self.roster.exited(agent, end, time.time()):
+            log.info("agent exited agent=%s detail=%s", agent, record.detail)
             self._say_state(record)
             self._changed(agent)
         self._cancel_grace(agent)
@@ -303,7 +318,7 @@ class Agents:
 
     def stopping(self, agent: AgentId, by: str) -> None:
         """Somebody asked for its end: that is why it will have ended."""
-        self._stopped_by[agent] = by
+        self.roster.get(agent).stopped_by = by
 
     def asks(self, agent: AgentId, what: str | None) -> None:
         """A person is asked something on its behalf; None: no more."""
@@ -333,7 +348,7 @@ class Agents:
         self._dropped_from_roster(agent)
 
     def _dropped_from_roster(self, agent: AgentId) -> None:
-        for table in (self._logs, self._stopped_by, self.watchers, self._silent_beats):
+        for table in (self._logs, self.watchers, self._silent_beats):
             table.pop(agent, None)
         if (timer := self._quiet.pop(agent, None)) is not None:
             timer.cancel()
@@ -344,12 +359,13 @@ class Agents:
 
     def _ended(self, agent: AgentId) -> None:
         record = self.roster.get(agent)
-        if record.said_bye is not None:
-            self.exited(agent, record.said_bye)
+        terminal_open = tty.is_open(record.tty) if record.tty else None
+        if record.said_bye is not None and terminal_open is not False:  # some say goodbye as it closes
+            self.exited(agent, by_goodbye(record.said_bye))
         elif record.spawned:
             self.exited(agent, None)  # its keeper will say how
         else:
-            self.exited(agent, "ended without a goodbye: its terminal was closed or it was killed")
+            self.exited(agent, without_a_word(terminal_open))
 
     def _grace_over(self, agent: AgentId) -> None:
         self._graces.pop(agent, None)
@@ -395,6 +411,8 @@ class Agents:
         ring = self.log_of(agent).ring
         told = transcript(ring.since(ring.oldest, EVERYTHING), ended=True)
         entries = kept[0] + beyond(kept[0], told["entries"])
+        if record.interrupted:
+            entries = broken_off(entries)
         body = strict_json.encode({"entries": entries, "more": kept[1], "running": None})
         return Cursor(ring.epoch, ring.head), self._complete_snapshot(record, msgspec.Raw(body))
 
@@ -402,6 +420,8 @@ class Agents:
         """For a program that keeps no conversation: what the ring still holds of it."""
         ring = self.log_of(record.id).ring
         told = transcript(ring.since(ring.oldest, EVERYTHING), ended=not record.live)
+        if record.interrupted:
+            told["entries"] = broken_off(told["entries"])
         body = msgspec.Raw(strict_json.encode(told))
         return Cursor(ring.epoch, ring.head), self._complete_snapshot(record, body)
 

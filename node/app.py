@@ -37,7 +37,7 @@ from node.bank_feeds import BankFeeds
 from node.disk_policy import DiskPolicy
 from node.folders import project_of
 from node.histories import Histories
-from node.keeper_files import Ended, Kept
+from node.keeper_files import Ended, Kept, end_of
 from node.keepers import KeeperBook
 from node.keeping.link import TERMINALS
 from node.link import Link, Target
@@ -63,7 +63,6 @@ log = logging.getLogger(__name__)
 
 UNJOINED = "local"  # the node's id in its own roster, before a mesh has given it one
 GOODBYE_S = 1.0
-OUTPUT_LINE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +239,7 @@ class Node:
             project_of=self._project_of,
             peers=self._peers,
         )
+        self.agents.recover()
         await self.keepers.recover()  # first: a keeper that dials is then known
         listening = await self.local.listen(self.config.local_port)
         self.backend.node_changed()
@@ -330,7 +330,7 @@ class Node:
         agent = AgentId(ended.agent)
         self.masters.drop(agent)
         try:
-            self.agents.exited(agent, _end_detail(ended))
+            self.agents.exited(agent, end_of(ended))
         except HyperPiError:
             return  # forgotten meanwhile
         await self.store.saved(agent)
@@ -448,14 +448,6 @@ class Node:
     def _renewed(self, member: identity.Membership) -> None:
         self.membership = member
         self.link.retry_now()  # with the old certificate it may be waiting to be let in
-
-
-def _end_detail(ended: Ended) -> str:
-    """How it ended, and the last line that it said when that was not a quiet end."""
-    lines = [line.strip() for line in ended.output.splitlines() if line.strip()]
-    if ended.code == 0 or ended.stopped or not lines:
-        return ended.detail
-    return f"{ended.detail}: {lines[-1][:OUTPUT_LINE_CHARS]}"
 
 
 @asynccontextmanager

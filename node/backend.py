@@ -222,6 +222,7 @@ class Backend(Observer):
         record = self._desks.agents.roster.get(agent)
         shape: Json = msgspec.to_builtins(self._desks.agents.shape(agent))
         shape["approvals"] = self._desks.approvals.shown_policy(record)
+        shape["last_output"] = record.last_output
         return {**shape, "card": {"model": record.model, "tools": record.tools, "skills": record.skills}}
 
     async def _agent_snapshot(self, params: Json, _caller: Caller) -> Json:

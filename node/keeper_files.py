@@ -12,11 +12,17 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from node.endings import End
+from node.endings import Why as EndWhy
 from node.spawn import AGENT_ID
 
 log = logging.getLogger(__name__)
 
 Why = Literal["exited", "keeper_lost", "never_started"]
+
+ASKED_TO_END = frozenset({"SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT"})  # by somebody, or for want of memory
+LAST_LINES = 20
+LINE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Ended:
     signal: str | None = None  # e.g. "SIGKILL"; neither is known when the keeper was lost
     output: str = ""  # the last of it, at most 64 KiB
     stopped: bool = False  # by order of a node
+    shutdown: bool = False  # its keeper was told to end
     at: float | None = None  # Unix seconds; None: found out now
     why: Why = "exited"
 
@@ -70,6 +77,41 @@ class Unstarted:
     instance: str = ""
     kind: str = ""
     age_s: float = 0.0
+
+
+# --- why -------------------------------------------------------------------------------------------
+
+
+def end_of(ended: Ended) -> End:
+    """What its keeper says."""
+    if ended.why == "never_started":
+        return End("crash", ended.detail)
+    if ended.why == "keeper_lost":
+        return End("killed", ended.detail)
+    if ended.shutdown:
+        detail = f"its keeper was told to end, as when the machine goes down ({_how(ended)})"
+        return End("reboot", detail, code=ended.code, signal=ended.signal)
+    lines = [line.strip() for line in ended.output.splitlines() if line.strip()]
+    quiet = ended.code == 0 or ended.stopped or not lines
+    detail = ended.detail if quiet else f"{ended.detail}: {lines[-1][:LINE_CHARS]}"
+    output = "\n".join(line[:LINE_CHARS] for line in lines[-LAST_LINES:])
+    return End(_why(ended), detail, code=ended.code, signal=ended.signal, output=output)
+
+
+def _why(ended: Ended) -> EndWhy:
+    if ended.stopped:
+        return "stopped"
+    if ended.signal == "SIGHUP":
+        return "closed"
+    if ended.signal in ASKED_TO_END:
+        return "killed"
+    if ended.signal is None and ended.code is None:
+        return "unknown"
+    return "quit" if ended.code == 0 else "crash"
+
+
+def _how(ended: Ended) -> str:
+    return replace(ended, stopped=False).detail
 
 
 # --- files ------------------------------------------------------------------------------------------

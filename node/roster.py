@@ -15,12 +15,14 @@ from hyperpi import contract
 from hyperpi.address import AgentId, clean_name, parse_address, unique_name
 from hyperpi.clock import rfc3339
 from hyperpi.errors import AmbiguousName, Conflict, NotFound
+from node.endings import End
 
 GRACE_S = 5.0  # a reload reconnects within it; longer silence is worth telling
 KEEP_EXITED_S = 30 * 86_400.0
 KEEP_EXITED = 200
 
 LIVE_STATES = frozenset({"starting", "idle", "working", "waiting", "stuck", "unreachable"})
+IN_A_TURN = frozenset({"working", "waiting", "stuck"})
 
 
 @dataclass(slots=True)
@@ -56,6 +58,11 @@ class AgentRecord:
     own_state: str = "idle"  # which is kept here meanwhile
     own_detail: str | None = None
     ask_mode: str | None = None  # an operator's wish when it has to ask; None: as node.toml says
+    tty: str | None = None  # identity of the terminal that it was typed into
+    stopped_by: str | None = None  # who asked for its end
+    ending: contract.Ending | None = None
+    last_output: str = ""  # the last lines that it showed, of one that ended otherwise than well
+    interrupted: bool = False  # it ended in the middle of a turn
 
     @property
     def live(self) -> bool:
@@ -66,6 +73,12 @@ class AgentRecord:
     def own(self) -> str:
         """What it does itself, whatever a person is asked on its behalf."""
         return self.state if self.asking is None else self.own_state
+
+    @property
+    def in_a_turn(self) -> bool:
+        """Whether it was doing something for somebody when last heard of."""
+        state = self.state_before if self.state == "unreachable" else self.state
+        return state in IN_A_TURN and self.turn_seen is not None
 
 
 def agent_id(instance: str) -> AgentId:
@@ -174,7 +187,8 @@ class Roster:
             self._add(record)
         record.pid, record.pid_start = pid, pid_start
         record.cwd, record.project = hello.cwd, project
-        record.said_bye = None
+        record.said_bye = record.ending = None
+        record.interrupted = False
         record.process_seen = record.stream_seen = now
         self._take_card(record, hello.card)
         if hello.session is not None:
@@ -266,12 +280,26 @@ class Roster:
         record.state_before = record.state
         return self._enter(record, "unreachable", detail, now)
 
-    def exited(self, agent: AgentId, detail: str | None, now: float) -> bool:
-        """The process has ended. Why may be known only later: a detail is added once and then stays."""
+    def exited(self, agent: AgentId, end: End | None, now: float) -> bool:
+        """The process has ended. Why may be known only later: it is added once and then stays."""
         record = self.get(agent)
-        if record.state == "exited" and (record.detail is not None or detail is None):
+        if record.state == "exited" and (record.ending is not None or end is None):
             return False
-        return self._enter(record, "exited", detail, now)
+        if record.live:
+            record.interrupted = record.in_a_turn
+        if end is None:
+            return self._enter(record, "exited", None, now)
+        record.ending = contract.Ending(
+            why=end.why,
+            at=rfc3339(now),
+            interrupted=record.interrupted,
+            by=end.by,
+            code=end.code,
+            signal=end.signal,
+        )
+        record.last_output = end.output
+        turn = "; it was in the middle of a turn" if record.interrupted else ""
+        return self._enter(record, "exited", end.detail + turn, now)
 
     def rename(self, agent: AgentId, name: str) -> AgentRecord:
         """Give it another name. Raises Conflict when it is taken, NotFound."""
@@ -369,6 +397,7 @@ def agent_shape(
             process=when(record.process_seen), stream=when(record.stream_seen), turn=when(record.turn_seen)
         ),
         pending=pending,
+        ending=record.ending,
         pid_start=record.pid_start,
         terminal=record.terminal,
         watchers=watchers,

@@ -110,6 +110,13 @@ def beyond(kept: list[Json], told: list[Json]) -> list[Json]:
     return told[last + 1 :]
 
 
+def broken_off(entries: list[Json]) -> list[Json]:
+    """A conversation that ended in the middle of a turn, with that marked at its last entry."""
+    if not entries or entries[-1].get("interrupted"):
+        return entries
+    return [*entries[:-1], {**entries[-1], "interrupted": True}]
+
+
 def _running(unfinished: list[Json], tools: Iterable[Json]) -> Json:
     last = unfinished[-1] if unfinished else {"message_id": "", "role": "assistant", "blocks": []}
     shown = {"call_id", "name", "args", "result"}

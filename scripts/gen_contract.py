@@ -44,7 +44,9 @@ VIEWER_METHODS = {
     "agent.history": Row("`{entries: [Entry], more}`, oldest first"),
     "agent.snapshot": Row("`{epoch, seq, snapshot: Snapshot}`, without attaching"),
     "agent.show": Row(
-        "`Agent` with `card: {model, tools, skills}`, null while its node is away", "`{agent}`"
+        "`Agent` with `card: {model, tools, skills}`, null while its node is away, and `last_output`: the "
+        "last lines of one that did not end well",
+        "`{agent}`",
     ),
     "agent.prompt": Row(
         '`{id, receipt: "stored"|"queued"|"delivered"|"unknown"}`; then `prompt.changed` to those attached'

@@ -44,6 +44,8 @@ def _print(agent: Json, now: float) -> None:
             ("id", str(agent.get("id"))),
             ("kind", str(agent.get("kind") or "")),
             ("state", state_cell(agent.get("state"), agent.get("detail"))),
+            ("ended by", _ending(agent.get("ending") or {})),
+            ("last output", _last_output(agent)),
             ("since", ago(agent.get("since"), now)),
             ("last activity", ago(agent.get("last_event"), now)),
             ("seen alive by", ", ".join(proofs)),
@@ -59,6 +61,28 @@ def _print(agent: Json, now: float) -> None:
             ("skills", ", ".join(skills)),
         ]
     )
+
+
+def _ending(ending: Json) -> str:
+    """Why it has ended, in a few words; empty for one that runs."""
+    said = {
+        "quit": "itself",
+        "crash": "a crash",
+        "killed": "a signal from somebody else, or the loss of its keeper",
+        "closed": "its terminal being closed",
+        "stopped": f"{one_line(ending.get('by') or 'an order')}, who stopped it",
+        "reboot": "a restart of its machine",
+        "upgrade": "an upgrade",
+        "unknown": "something that nobody saw",
+    }.get(str(ending.get("why")), str(ending.get("why") or ""))
+    facts = [f"exit code {ending['code']}"] if ending.get("code") is not None else []
+    facts += [str(ending["signal"])] if ending.get("signal") else []
+    facts += ["in the middle of a turn"] if ending.get("interrupted") else []
+    return f"{said} ({', '.join(facts)})" if facts else said
+
+
+def _last_output(agent: Json) -> str:
+    return " / ".join(one_line(line) for line in str(agent.get("last_output") or "").splitlines()[-5:])
 
 
 def _tokens(usage: Json) -> str:

@@ -38,6 +38,20 @@ class TerminalSize(Shape):
     rows: int
 
 
+class Ending(Shape):
+    """Why an agent has ended. `interrupted`: in the middle of a turn, which is never run again by itself.
+
+    `closed`: its terminal was; `killed`: by a signal, or it lost its keeper; `unknown`: nobody saw it.
+    """
+
+    why: Literal["quit", "crash", "killed", "closed", "stopped", "reboot", "upgrade", "unknown"]
+    at: str  # when its node came to know
+    interrupted: bool = False
+    by: str | None = None  # who stopped it
+    code: int | None = None
+    signal: str | None = None
+
+
 class Agent(Shape):
     """One running (or ended) worker on a node. `node` is the node's id, `address` is name@node."""
 
@@ -60,6 +74,7 @@ class Agent(Shape):
     watchers: int
     usage: Usage
     pending: int = 0  # approvals that it waits for
+    ending: Ending | None = None  # of one that has exited, once it is known
     resumed_from: str | None = None
     terminal: TerminalSize | None = None  # if it runs in one that its node holds
     pid_start: str | None = None  # tells that process from others with its pid; opaque

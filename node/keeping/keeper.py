@@ -64,6 +64,7 @@ class Keeper:
         self.redial_s = FIRST_REDIAL_S
         self.dialled_at = 0.0
         self.stopping = False  # told to end the child
+        self.shutdown = False  # told so by the system, not by a node
         self.terminated = False  # the tree has got SIGTERM
         self.linger_s = LINGER_S
         self.report: Json | None = None  # once the child has ended
@@ -116,6 +117,7 @@ class Keeper:
         caught = os.read(self.woken, 4096)
         if signal.SIGTERM in caught:
             self.linger_s = SHUTDOWN_LINGER_S
+            self.shutdown = self.shutdown or not self.stopping
             self.stop(SHUTDOWN_GRACE_S)
             if "linger" in self.timers:
                 self.after("linger", self.linger_s, self.on_lingered)
@@ -321,6 +323,7 @@ class Keeper:
             "code": code if code is not None and code >= 0 else None,
             "signal": signal_name(-code) if code is not None and code < 0 else None,
             "stopped": self.stopping,
+            "shutdown": self.shutdown,
             "at": time.time(),
             "output": self.child.tail.text(),
         }

@@ -23,6 +23,7 @@ from hyperpi.errors import (
 )
 from hyperpi.roles import OPERATOR, Caller
 from node.agents import Agents
+from node.endings import End
 from node.prompt_store import PromptStore
 from node.prompts import MAX_HELD, MAX_HELD_BYTES, PromptKey, Prompts, Sent
 from node.roster import Roster
@@ -259,7 +260,7 @@ async def test_what_cannot_be_a_prompt_is_refused(desk):
 
 async def test_an_agent_that_has_ended_takes_none_and_those_it_had_are_unknown(desk, agent):
     await desk.take("p-1")
-    desk.agents.roster.exited(desk.id, "quit", 2.0)
+    desk.agents.roster.exited(desk.id, End("quit", "quit"), 2.0)
     desk.prompts.agent_changed(desk.id)
     assert desk.told == [("p-1", "unknown")]
     with pytest.raises(Conflict, match="lead has ended: quit"):
@@ -418,7 +419,7 @@ async def test_what_was_lost_on_the_way_is_not_sent_again_when_its_id_may_be_for
 async def test_a_prompt_for_an_agent_that_ended_with_its_node_is_unknown(desk):
     assert await desk.take("p-1") == "stored"
     desk.agents.observers.clear()
-    desk.agents.exited(desk.id, "the power failed")
+    desk.agents.exited(desk.id, End("unknown", "the power failed"))
     again = Prompts(desk.agents, desk._told, desk.shelf)
     wanted = contract.Prompt(agent=desk.id, text="hi", id="p-1")
     assert (await again.take(AgentId(desk.id), wanted, ANN))["receipt"] == "unknown"
@@ -426,5 +427,5 @@ async def test_a_prompt_for_an_agent_that_ended_with_its_node_is_unknown(desk):
 
 async def test_an_ended_agents_texts_are_not_kept(desk):
     assert await desk.take("p-1", "a secret plan") == "stored"
-    desk.agents.exited(desk.id, "quit")
+    desk.agents.exited(desk.id, End("quit", "quit"))
     assert [sent.params for sent in await desk.shelf.written()] == [{}]

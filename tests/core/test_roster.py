@@ -4,8 +4,10 @@ import pytest
 
 from hyperpi import contract
 from hyperpi.errors import AmbiguousName, Conflict, NotFound
+from node.endings import End
 from node.roster import KEEP_EXITED, KEEP_EXITED_S, AgentRecord, Roster, agent_id, agent_shape
 
+QUIT = End("quit", "quit")
 NODE = frozenset({"den", "n-den"})
 
 
@@ -43,7 +45,7 @@ def test_names_are_unique_with_a_number_behind_the_later_ones(roster):
 
 def test_an_ended_agent_gives_its_name_to_the_next_one_that_wants_it(roster):
     ended, other = register(roster, "i-1"), register(roster, "i-2")
-    roster.exited(ended.id, "quit", 101.0)
+    roster.exited(ended.id, QUIT, 101.0)
     fresh = register(roster, "i-3")
     assert [record.name for record in (ended, other, fresh)] == ["site-3", "site-2", "site"]
     assert (roster.displaced(), roster.displaced()) == ([ended.id], [])
@@ -157,7 +159,7 @@ def test_unreachable_twice_does_not_forget_what_it_was(roster):
 
 def test_an_exited_agent_stays_with_the_reason(roster):
     record = register(roster)
-    assert roster.exited(record.id, "killed by SIGKILL", 130.0)
+    assert roster.exited(record.id, End("killed", "killed by SIGKILL"), 130.0)
     assert (record.state, record.detail, record.since, record.live) == (
         "exited",
         "killed by SIGKILL",
@@ -170,14 +172,14 @@ def test_a_reason_may_come_later_once_and_then_stays(roster):
     record = register(roster)
     assert roster.exited(record.id, None, 130.0)
     assert not roster.exited(record.id, None, 131.0)
-    assert roster.exited(record.id, "exit code 3", 132.0)
-    assert not roster.exited(record.id, "another story", 133.0)
+    assert roster.exited(record.id, End("crash", "exit code 3"), 132.0)
+    assert not roster.exited(record.id, End("quit", "another story"), 133.0)
     assert (record.detail, record.since) == ("exit code 3", 130.0)
 
 
 def test_nothing_but_its_own_return_wakes_the_dead(roster):
     record = register(roster)
-    roster.exited(record.id, "quit", 130.0)
+    roster.exited(record.id, QUIT, 130.0)
 
     assert not roster.unreachable(record.id, "silent", 131.0)
     assert not roster.changed(record.id, contract.AgentChanged(state="working"), 132.0)
@@ -206,7 +208,7 @@ def test_forgetting_is_for_those_that_have_ended(roster):
         with pytest.raises(Conflict, match=f"site is {live}"):
             roster.forget(record.id)
 
-    roster.exited(record.id, "quit", 110.0)
+    roster.exited(record.id, QUIT, 110.0)
     assert roster.forget(record.id) is record
     with pytest.raises(NotFound):
         roster.get(record.id)
@@ -216,13 +218,13 @@ def test_forgetting_is_for_those_that_have_ended(roster):
 def test_the_oldest_ended_agents_are_outdated_by_number(roster):
     records = [register(roster, f"i-{n}", now=float(n)) for n in range(KEEP_EXITED + 3)]
     for n, record in enumerate(records):
-        roster.exited(record.id, "quit", 1_000.0 + n)
+        roster.exited(record.id, QUIT, 1_000.0 + n)
     assert roster.outdated(2_000.0) == records[:3]
 
 
 def test_an_ended_agent_is_outdated_after_thirty_days_and_a_live_one_never(roster):
     old, live = register(roster, "i-1"), register(roster, "i-2")
-    roster.exited(old.id, "quit", 0.0)
+    roster.exited(old.id, QUIT, 0.0)
     assert roster.outdated(KEEP_EXITED_S) == []
     assert roster.outdated(KEEP_EXITED_S + 1) == [old]
     assert live.live
