@@ -248,7 +248,7 @@ class Backend(Observer):
         agents = self._desks.agents
         record = agents.roster.get(agent)
         if not record.live:
-            return {}
+            return {"ended": record.detail or "exited"}
         agents.stopping(agent, caller.name)
         if (kept := self._desks.keepers.kept(agent)) is not None:
             # A pi in a terminal says goodbye when it is asked, and not when its window is closed.

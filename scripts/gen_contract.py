@@ -52,7 +52,7 @@ VIEWER_METHODS = {
         '`{id, receipt: "stored"|"queued"|"delivered"|"unknown"}`; then `prompt.changed` to those attached'
     ),
     "agent.abort": Row("`{}`"),
-    "agent.stop": Row("`{}`"),
+    "agent.stop": Row("`{ended?}`: how, of one that had ended before"),
     "agent.input": Row("`{}`"),
     "agent.resize": Row("`{}`"),
     "agent.scrollback": Row(

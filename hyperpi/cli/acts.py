@@ -20,7 +20,14 @@ def abort(agent: str, as_json: bool) -> None:
 @json_option
 def stop(agent: str, as_json: bool) -> None:
     """End an agent. It stays listed, and its conversation readable."""
-    _act("agent.stop", {"agent": agent}, f"{agent} was told to end", as_json)
+    with connected() as client:
+        result: Json = client.call("agent.stop", {"agent": agent}) or {}
+    if as_json:
+        print_json({"agent": agent, **result})
+    elif "ended" in result:
+        click.echo(one_line(f"{agent} had ended before: {result['ended']}"))
+    else:
+        click.echo(one_line(f"{agent} was told to end"))
 
 
 @click.command(cls=Verb, example="hyperpi forget frontend")

@@ -40,7 +40,7 @@ def send(to: str, message: str, wait: bool, ttl: float, as_json: bool, **details
     """Send a scroll. TO is NAME, NAME@NODE, '*@NODE', '*' or skill:NAME; MESSAGE - reads stdin.
 
     It is on disk when this returns, and arrives when the recipient is back. With --json
-    {scroll_id, state, …}, with --wait also the opcode; not answered is exit code 1.
+    {scroll_id, state, …}, with --wait also the opcode; not answered, or with an error, is exit code 1.
     """
     scroll: Json = {"to": to, "message": text_or_stdin(message), "ttl_s": ttl, "scroll_id": new_id("SCROLL")}
     named = {"from": details["sender"], **{k: details[k] for k in ("intent", "urgency", "reply_to")}}
@@ -146,6 +146,8 @@ def _print_answer(answer: Json, to: str, as_json: bool) -> None:
                 note(one_line(f"{receipt['to']}: {receipt['state']} {receipt.get('reason') or ''}"))
     if answer["opcode"] is None:
         raise _unanswered(answer, to)
+    if answer["opcode"].get("opcode_type") == "error":  # it was told above, or in the JSON
+        raise HyperPiError(f"{to} answered with an error")
 
 
 def content(opcode: Json) -> str:

@@ -62,6 +62,13 @@ def test_an_opcode_that_is_no_text_is_printed_as_json(mesh: ControlSocket, run: 
     assert run("send", "frontend", "hello", "--wait").out == '{"row": 9}\n'
 
 
+def test_an_error_for_an_answer_is_printed_and_is_exit_code_1(mesh: ControlSocket, run: Run):
+    mesh.mesh.reply_to_scrolls = lambda _: [receipt("answered", opcode=opcode("no such table", "error"))]
+    done = run("send", "frontend", "hello", "--wait")
+    assert (done.code, done.out) == (1, "no such table\n")
+    assert done.err == "hyperpi: frontend answered with an error\n"
+
+
 @pytest.mark.parametrize("state", ["expired", "refused", "unknown"])
 def test_a_scroll_that_is_not_answered_is_exit_code_1_with_the_reason(
     mesh: ControlSocket, run: Run, state: str

@@ -89,6 +89,8 @@ async def test_a_program_on_another_machine_is_typed_to_and_seen(system: System,
         await program.call("agent.stop", agent=agent)
         ended = await program.knows(agent, state="exited")
         assert ended["detail"].startswith("stopped by")
+        again = system.run("stop", "shell@attic")
+        assert again.stdout.startswith("shell@attic had ended before: stopped by")
         kept = await program.call("agent.scrollback", agent=agent)  # still there to be read
         assert b"he2llo" in base64.b64decode(kept["data"])
 
