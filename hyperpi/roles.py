@@ -32,6 +32,7 @@ METHOD_ROLES: dict[str, str] = {
     "agent.stop": OPERATOR,
     "agent.forget": OPERATOR,
     "agent.rename": OPERATOR,
+    "agent.configure": OPERATOR,
     "agent.answer": OPERATOR,
     "agent.policy": OPERATOR,
     "approval.list": VIEWER,

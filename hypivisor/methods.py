@@ -42,6 +42,7 @@ AUDITED = frozenset(
         "agent.stop",
         "agent.forget",
         "agent.rename",
+        "agent.configure",
         "agent.answer",
         "agent.policy",
         "node.spawn",
@@ -61,6 +62,7 @@ RECORDED = (
     *("agent", "node", "path", "new_folder", "kind", "name", "to", "scroll_id", "choice", "id"),
     *("from", "of", "off", "copy", "force"),
     *("approval", "mode"),
+    *("model", "thinking"),
     *("role", "ttl_s", "uses"),
 )
 

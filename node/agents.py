@@ -433,6 +433,7 @@ class Agents:
             "running": None,
             "tools": record.tools,
             "model": record.model,
+            "thinking": record.thinking,
             "session": record.session,
             "usage": record.usage,
         }

@@ -122,6 +122,7 @@ class Backend(Observer):
             "agent.recording": self._agent_recording,
             "agent.forget": self._agent_forget,
             "agent.rename": self._agent_rename,
+            "agent.configure": self._agent_configure,
             "agent.answer": self._agent_answer,
             "agent.policy": self._agent_policy,
             "approval.list": self._approval_list,
@@ -223,7 +224,15 @@ class Backend(Observer):
         shape: Json = msgspec.to_builtins(self._desks.agents.shape(agent))
         shape["approvals"] = self._desks.approvals.shown_policy(record)
         shape["last_output"] = record.last_output
-        return {**shape, "card": {"model": record.model, "tools": record.tools, "skills": record.skills}}
+        card = contract.Card(
+            model=record.model,
+            tools=record.tools,
+            skills=record.skills,
+            thinking=record.thinking,
+            models=record.models,
+            thinking_levels=record.thinking_levels,
+        )
+        return {**shape, "card": card}
 
     async def _agent_snapshot(self, params: Json, _caller: Caller) -> Json:
         cursor, snapshot = await self._desks.agents.snapshot(self._agent(params))
@@ -322,6 +331,23 @@ class Backend(Observer):
         self._desks.agents.rename(agent, wanted.name)
         self._desks.approvals.tell_policies()
         return {}
+
+    async def _agent_configure(self, params: Json, _caller: Caller) -> Json:
+        """What holds then, as the agent says."""
+        wanted = contract.params_of(contract.Configure, params)
+        if wanted.model is None and wanted.thinking is None:
+            raise BadRequest("name a model, a thinking level, or both", hint="agent.show lists them")
+        agent = self._agent(params)
+        asked = {"model": wanted.model, "thinking": wanted.thinking}
+        asked = {key: value for key, value in asked.items() if value is not None}
+        try:
+            answer = await self._desks.agents.connection(agent).call("configure", asked, ASK_S)
+        except UnknownMethod:
+            name = self._desks.agents.roster.get(agent).name
+            raise Conflict(f"{name} cannot be told which model to use", hint="do it in the agent") from None
+        if not isinstance(answer, dict):
+            raise Conflict("the agent did not say what it uses now", hint="look with `hyperpi show`")
+        return {"model": answer.get("model"), "thinking": answer.get("thinking")}
 
     # --- approvals -------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from node.endings import End
 GRACE_S = 5.0  # a reload reconnects within it; longer silence is worth telling
 KEEP_EXITED_S = 30 * 86_400.0
 KEEP_EXITED = 200
+MAX_MODELS = 200  # that are told of one agent
 
 LIVE_STATES = frozenset({"starting", "idle", "working", "waiting", "stuck", "unreachable"})
 IN_A_TURN = frozenset({"working", "waiting", "stuck"})
@@ -42,6 +43,9 @@ class AgentRecord:
     pid_start: str | None = None  # identity of the process behind the pid, which may be reused
     model: str | None = None
     session: contract.Session | None = None
+    thinking: str | None = None
+    models: list[str] = field(default_factory=list)
+    thinking_levels: list[str] = field(default_factory=list)
     tools: list[contract.Tool] = field(default_factory=list)
     skills: list[Any] = field(default_factory=list)
     usage: contract.Usage = field(default_factory=contract.Usage)
@@ -358,6 +362,8 @@ class Roster:
     @staticmethod
     def _take_card(record: AgentRecord, card: contract.Card) -> None:
         record.model, record.tools, record.skills = card.model, card.tools, card.skills
+        record.thinking, record.thinking_levels = card.thinking, card.thinking_levels
+        record.models = card.models[:MAX_MODELS]
 
     @staticmethod
     def _enter(record: AgentRecord, state: str, detail: str | None, now: float) -> bool:
@@ -400,6 +406,7 @@ def agent_shape(
         ending=record.ending,
         pid_start=record.pid_start,
         terminal=record.terminal,
+        thinking=record.thinking,
         watchers=watchers,
         usage=record.usage,
     )

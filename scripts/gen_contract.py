@@ -44,7 +44,7 @@ VIEWER_METHODS = {
     "agent.history": Row("`{entries: [Entry], more}`, oldest first"),
     "agent.snapshot": Row("`{epoch, seq, snapshot: Snapshot}`, without attaching"),
     "agent.show": Row(
-        "`Agent` with `card: {model, tools, skills}`, null while its node is away, and `last_output`: the "
+        "`Agent` with `card: Card`, null while its node is away, and `last_output`: the "
         "last lines of one that did not end well",
         "`{agent}`",
     ),
@@ -62,6 +62,9 @@ VIEWER_METHODS = {
     "agent.recording": Row("`{lines: [text], next}`: lines of an asciicast, version 2"),
     "agent.forget": Row("`{}`"),
     "agent.rename": Row("`{}`"),
+    "agent.configure": Row(
+        "`{model, thinking}`: what the agent uses now; -32602 with near ones for an unknown model"
+    ),
     "agent.answer": Row("`{approval: Approval}` as it was decided; -32009 when somebody was faster"),
     "agent.policy": Row("`{mode, from}`: what holds now; -32012 when node.toml wants a stricter one"),
     "approval.list": Row("`{approvals: [Approval with address], complete}`, oldest first"),

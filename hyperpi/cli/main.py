@@ -21,6 +21,7 @@ VERBS = {
     "stop": ("hyperpi.cli.acts:stop", "End an agent", "Agents"),
     "forget": ("hyperpi.cli.acts:forget", "Remove an ended agent from the lists", "Agents"),
     "rename": ("hyperpi.cli.acts:rename", "Give an agent another name", "Agents"),
+    "model": ("hyperpi.cli.model:model", "Which model an agent uses, or shall use", "Agents"),
     "approvals": ("hyperpi.cli.approvals:approvals", "What agents wait for", "Agents"),
     "approve": ("hyperpi.cli.approvals:approve", "Let an agent do what it asks for", "Agents"),
     "deny": ("hyperpi.cli.approvals:deny", "Do not let an agent do what it asks for", "Agents"),

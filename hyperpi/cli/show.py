@@ -52,10 +52,12 @@ def _print(agent: Json, now: float) -> None:
             ("folder", folder(str(agent.get("cwd") or ""), str(Path.home()), limit=200)),
             ("project", str(agent.get("project") or "")),
             ("model", str(agent.get("model") or card.get("model") or "")),
+            ("thinking", str(agent.get("thinking") or "")),
             ("session", str(session.get("name") or session.get("id") or "")),
             ("process", str(agent.get("pid") or "")),
             ("watched by", str(agent.get("watchers") or "nobody")),
             ("tokens", _tokens(usage)),
+            ("context", _context(usage.get("context"))),
             ("resumed from", str(agent.get("resumed_from") or "")),
             ("tools", f"{len(tools)}: {', '.join(tools)}" if tools else str(agent.get("tools") or "")),
             ("skills", ", ".join(skills)),
@@ -83,6 +85,15 @@ def _ending(ending: Json) -> str:
 
 def _last_output(agent: Json) -> str:
     return " / ".join(one_line(line) for line in str(agent.get("last_output") or "").splitlines()[-5:])
+
+
+def _context(context: Json | None) -> str:
+    if not context or not context.get("window"):
+        return ""
+    window = f"of {context['window']:,} tokens"
+    if context.get("tokens") is None:
+        return f"not counted yet, {window}"
+    return f"{context['tokens']:,} {window} ({context.get('percent') or 0:.0f} %)"
 
 
 def _tokens(usage: Json) -> str:

@@ -50,6 +50,14 @@ class Rename(Shape):
     name: str
 
 
+class Configure(Shape):
+    """agent.configure: another model, another thinking level, or both; as its card lists them."""
+
+    agent: str
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=512)] | None = None
+    thinking: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+
+
 class Answer(Shape):
     """agent.answer: `choice` is one of the approval's; `text` for one of kind `text`: what was typed."""
 
@@ -300,6 +308,7 @@ METHOD_PARAMS: dict[str, type[Shape]] = {
     "agent.stop": AgentParams,
     "agent.forget": AgentParams,
     "agent.rename": Rename,
+    "agent.configure": Configure,
     "agent.snapshot": AgentParams,
     "agent.answer": Answer,
     "agent.policy": AgentPolicy,

@@ -15,12 +15,21 @@ class Evidence(Shape):
     turn: str | None = None
 
 
+class ContextUsage(Shape):
+    """How full the window of the model is; `tokens` and `percent` are null where the agent cannot tell."""
+
+    window: int
+    tokens: int | None = None
+    percent: float | None = None
+
+
 class Usage(Shape):
     """Totals since the agent registered."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    context: ContextUsage | None = None
 
 
 class Session(Shape):
@@ -77,6 +86,7 @@ class Agent(Shape):
     ending: Ending | None = None  # of one that has exited, once it is known
     resumed_from: str | None = None
     terminal: TerminalSize | None = None  # if it runs in one that its node holds
+    thinking: str | None = None  # how hard its model thinks, as the agent calls it
     pid_start: str | None = None  # tells that process from others with its pid; opaque
 
 
@@ -188,6 +198,9 @@ class Card(Shape):
     model: str | None = None
     tools: list[Tool] = msgspec.field(default_factory=list)
     skills: list[Any] = msgspec.field(default_factory=list)  # names, or objects with a name
+    thinking: str | None = None
+    models: list[str] = msgspec.field(default_factory=list)  # that it could use instead: see agent.configure
+    thinking_levels: list[str] = msgspec.field(default_factory=list)  # that its model knows
 
 
 class Action(Shape):

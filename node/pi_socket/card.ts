@@ -1,5 +1,6 @@
 /** What this pi can do, as its node and its viewers see it. Read on demand: other extensions add tools late. */
 import { cutText } from "./bounds.ts";
+import { configured, modelNames, thinkingLevels } from "./model.ts";
 import type { Card, PiApi, PiContext } from "./shapes.ts";
 
 const MAX_TOOLS = 200;
@@ -13,9 +14,10 @@ export function readCard(pi: PiApi, ctx: PiContext): Card {
     description: cutText(description ?? "", DESCRIPTION_CHARS),
     active: active.has(name),
   }));
-  const { model } = ctx;
   return {
-    model: model === undefined ? null : `${model.provider}/${model.id}`,
+    ...configured(pi, ctx),
+    models: modelNames(ctx),
+    thinking_levels: thinkingLevels(ctx.model),
     tools: tools.sort((a, b) => Number(b.active) - Number(a.active)).slice(0, MAX_TOOLS),
     skills: (pi.getCommands?.() ?? [])
       .filter(({ source }) => source === "skill")

@@ -25,6 +25,7 @@ const EVENTS = [
   "tool_execution_update",
   "tool_execution_end",
   "model_select",
+  "thinking_level_select",
   "session_compact",
   "session_tree",
   "session_info_changed",

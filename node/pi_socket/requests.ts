@@ -2,6 +2,7 @@
 import type { Approvals } from "./approvals.ts";
 import { readCard } from "./card.ts";
 import type { Conversation } from "./conversation.ts";
+import { configure } from "./model.ts";
 import type { Mode, Prompts } from "./prompts.ts";
 import { BAD_PARAMS, COMPACTED, Refusal, UNKNOWN_METHOD, type Answer } from "./rpc.ts";
 import type { Scrolls } from "./scrolls.ts";
@@ -25,6 +26,8 @@ export interface Subject {
   /** Call back when all events up to now are written, and none after. Throws Refusal. */
   whenWritten(callback: () => void): void;
   stop(): void;
+  /** Answer with what a promise brings, and tell what it has changed. */
+  answerLater(promise: Promise<object>, reply: (answer: Answer) => void): void;
 }
 
 type Params = Record<string, unknown>;
@@ -52,6 +55,9 @@ export function serve(subject: Subject, method: string, params: Params, reply: (
     case "history":
       reply({ result: history(subject, params) });
       break;
+    case "configure":
+      subject.answerLater(configure(subject.pi, () => subject.ctx, params), reply);
+      break;
     case "deliver":
       subject.scrolls.deliver(params["scroll"], reply);
       break;
@@ -78,13 +84,14 @@ function prompt(prompts: Prompts, params: Params): string {
 
 function snapshot({ pi, ctx, conversation, state, usage }: Subject, limit: number): object {
   const session = ctx.sessionManager;
-  const { tools, model } = readCard(pi, ctx);
+  const { tools, model, thinking } = readCard(pi, ctx);
   return {
     ...page(session, session.getLeafId(), limit, conversation.messageIds),
     running: conversation.running(),
     state,
     tools,
     model,
+    thinking,
     session: sessionCard(session),
     usage,
   };

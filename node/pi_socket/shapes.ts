@@ -51,6 +51,8 @@ export interface Usage {
   input_tokens: number;
   output_tokens: number;
   cost_usd: number;
+  /** What the model reads now of what it can; null where pi cannot tell, as just after a compaction. */
+  context?: { tokens: number | null; window: number; percent: number | null };
 }
 
 export interface SessionCard {
@@ -61,6 +63,9 @@ export interface SessionCard {
 
 export interface Card {
   model: string | null;
+  thinking: string | null;
+  models: string[];
+  thinking_levels: string[];
   tools: { name: string; description: string; active: boolean }[];
   skills: { name: string; description: string }[];
 }
@@ -112,6 +117,9 @@ export interface PiSession {
 export interface PiModel {
   id: string;
   provider: string;
+  reasoning?: boolean;
+  /** What a level is for its provider; null: it has none such. */
+  thinkingLevelMap?: { [level: string]: unknown };
 }
 
 /** What pi hands to every event handler. It throws once its session was replaced. */
@@ -129,7 +137,8 @@ export interface PiContext {
   signal?: AbortSignal | undefined;
   sessionManager: PiSession;
   model?: PiModel;
-  modelRegistry?: { hasConfiguredAuth?(model: PiModel): boolean };
+  modelRegistry?: { hasConfiguredAuth?(model: PiModel): boolean; getAvailable?(): PiModel[] };
+  getContextUsage?(): { tokens: number | null; contextWindow: number; percent: number | null } | undefined;
   isIdle(): boolean;
   hasPendingMessages(): boolean;
   abort(): void;
@@ -151,6 +160,10 @@ export interface PiApi {
   ): void;
   getActiveTools(): string[];
   getAllTools(): { name: string; description?: string }[];
+  /** False: there is no key for it. */
+  setModel(model: PiModel): Promise<boolean>;
+  getThinkingLevel?(): string;
+  setThinkingLevel(level: string): void;
   getCommands?(): { name: string; description?: string; source: string }[];
 }
 

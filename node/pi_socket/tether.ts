@@ -108,7 +108,7 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
     }
     const session = ctx.sessionManager;
     const id = session.getSessionId();
-    this.usage = sessionUsage(session);
+    this.usage = { ...sessionUsage(session), ...this.contextUsage() };
     if (this.memory.sessionId === undefined) this.conversation.restart(session);
     else if (this.memory.sessionId !== id) this.replaced(reason);
     this.memory.sessionId = id;
@@ -171,6 +171,11 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
       case "tool_execution_end":
         this.emit(this.conversation.toolEnded(found, now));
         break;
+      case "turn_end": // pi counts what the model has read when its message is in the session
+      case "model_select": // another one has another window
+      case "session_compact":
+        this.tellContext();
+        break;
       case "session_tree":
         this.replaced("tree");
         break;
@@ -203,7 +208,7 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
   private messageEnded(message: PiMessage): void {
     this.emit(this.conversation.messageEnded(message));
     if (message.role !== "assistant") return;
-    this.usage = addUsage(this.usage, usageOf(message));
+    this.usage = { ...this.usage, ...addUsage(this.usage, usageOf(message)) };
     this.change.usage = this.usage;
     this.emit([event("usage", { ...this.usage })]);
     switch (message.stopReason) {
@@ -219,6 +224,21 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
         this.failures = 0;
         this.scrolls.finalText(plainText(message.content));
     }
+  }
+
+  private tellContext(): void {
+    const found = this.contextUsage();
+    if (JSON.stringify(found.context) === JSON.stringify(this.usage.context)) return;
+    this.usage = { ...this.usage, ...found };
+    this.change.usage = this.usage;
+    this.emit([event("usage", { ...this.usage })]);
+  }
+
+  /** How full the model's window is. */
+  private contextUsage(): Pick<Usage, "context"> {
+    const found = this.ctx.getContextUsage?.();
+    if (found === undefined) return {};
+    return { context: { tokens: found.tokens, window: found.contextWindow, percent: found.percent } };
   }
 
   /** Another conversation from here on. What the node did not take of the old one is no loss to it. */
@@ -445,6 +465,23 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
     this.ctx.shutdown();
     // In rpc mode pi looks at that wish only after its next command.
     if (this.headless) this.timers.start("stop", 300, () => process.kill(process.pid, "SIGTERM"));
+  }
+
+  /** See Subject. */
+  answerLater(promise: Promise<object>, reply: (answer: Answer) => void): void {
+    const answered = this.guard.wrap("answer", (answer: Answer) => {
+      this.cardDue = true;
+      reply(answer);
+      this.flushSoon();
+    });
+    promise.then(
+      (result) => answered({ result }),
+      (error: unknown) => {
+        // Not a refusal of ours: pi itself would not, and its words are for the person who asked.
+        const said = error instanceof Refusal ? error : new Refusal(INTERNAL, `pi: ${error instanceof Error ? error.message : String(error)}`);
+        answered({ error: said.toError() });
+      },
+    );
   }
 
   /** See Subject. */

@@ -158,9 +158,9 @@ export class Client {
       // Without its card the answer is the hypivisor's memory of an absent node, and proves nothing.
       const error = shown.card === null ? "its machine did not answer" : "";
       tools = shown.card?.tools;
-      probe = { agent, at: this._time(), took_ms, error, evidence: error ? null : (shown.evidence ?? null) };
+      probe = { agent, at: this._time(), took_ms, error, evidence: error ? null : (shown.evidence ?? null), choices: shown.card };
     } catch (error) {
-      probe = { agent, at: this._time(), took_ms: null, error: messageOf(error), evidence: null };
+      probe = { agent, at: this._time(), took_ms: null, error: messageOf(error), evidence: null, choices: null };
     }
     if (this.openAgent === agent) this._dispatch({ type: "agent.probed", probe, tools });
   }

@@ -452,6 +452,6 @@ function lastIndex(entries, fits) {
 
 /** @param {StreamEvent} event */
 function usageOf(event) {
-  const { input_tokens, output_tokens, cost_usd } = event.usage ?? event;
-  return { input_tokens, output_tokens, cost_usd };
+  const { input_tokens, output_tokens, cost_usd, context } = event.usage ?? event;
+  return { input_tokens, output_tokens, cost_usd, context: context ?? null };
 }

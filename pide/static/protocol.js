@@ -11,9 +11,11 @@
 /** @typedef {"accepted" | "relayed" | "stored" | "delivered" | "answered" | "expired" | "refused" | "unknown"} ScrollState */
 
 /** @typedef {{process?: string | null, stream?: string | null, turn?: string | null}} Evidence  RFC 3339 times of the last proof. */
-/** @typedef {{input_tokens?: number, output_tokens?: number, cost_usd?: number}} Usage */
+/** @typedef {{window: number, tokens?: number | null, percent?: number | null}} ContextUsage */
+/** @typedef {{input_tokens?: number, output_tokens?: number, cost_usd?: number, context?: ContextUsage | null}} Usage */
 /** @typedef {{id?: string | null, file?: string | null, name?: string | null}} Session */
 /** @typedef {{name: string, description?: string}} Tool */
+/** @typedef {{model?: string | null, thinking?: string | null, models?: string[], thinking_levels?: string[]}} Choices  models that an agent could use, levels at which it could think */
 
 /**
  * @typedef {object} Agent
@@ -28,6 +30,7 @@
  * @property {string | null} [project]
  * @property {number | null} [pid]
  * @property {string | null} [model]
+ * @property {string | null} [thinking]
  * @property {Session | null} [session]
  * @property {number} [tools]
  * @property {string} [since]
@@ -183,6 +186,7 @@ const NEEDED = /** @type {Record<string, Role>} */ ({
   "agent.stop": "operator",
   "agent.forget": "operator",
   "agent.rename": "operator",
+  "agent.configure": "operator",
   "agent.answer": "operator",
   "node.folders": "operator",
   "node.spawn": "operator",

@@ -18,7 +18,7 @@ import { emptyTrust, trustTold } from "./trust.js";
 /** @typedef {import("./pxldisk.js").Picture} Picture */
 
 /**
- * @typedef {{agent: string, at: string, took_ms: number | null, error: string, evidence: import("./protocol.js").Evidence | null}} Probe
+ * @typedef {{agent: string, at: string, took_ms: number | null, error: string, evidence: import("./protocol.js").Evidence | null, choices: import("./protocol.js").Choices | null}} Probe
  *   One question sent to an agent's node on the way that this page uses, and its answer.
  */
 

@@ -21,16 +21,20 @@ class Agent:
         self._writer = writer
         self._calls = 0
         self._events = 1
+        self._model = "acme/parrot"
         self.entries: list[Json] = [
             _entry("e0", "user", "what do you do?"),
             _entry("e1", "assistant", "repeat"),
         ]
 
     def register(self, name: str) -> None:
-        card = {"model": "acme/parrot", "tools": [{"name": "repeat"}], "skills": []}
         hello = {"instance": str(uuid.uuid4()), "kind": "script", "name": name, "cwd": os.getcwd()}
-        self._call("agent.register", {**hello, "pid": os.getpid(), "card": card})
+        self._call("agent.register", {**hello, "pid": os.getpid(), "card": self._card()})
         self._call("agent.changed", {"state": "idle"})
+
+    def _card(self) -> Json:
+        models = ["acme/parrot", "acme/owl"]
+        return {"model": self._model, "tools": [{"name": "repeat"}], "skills": [], "models": models}
 
     def answer(self, request: Json) -> None:
         params = request.get("params", {})
@@ -44,6 +48,10 @@ class Agent:
             case "deliver":
                 said = f"read: {params['scroll']['message']}"
                 result = {"opcode_type": "text_display", "content": said}
+            case "configure":
+                self._model = params.get("model", self._model)
+                result = {"model": self._model, "thinking": params.get("thinking")}
+                self._call("agent.changed", {"card": self._card()})
             case "stop":
                 asyncio.get_running_loop().call_soon(self._writer.close)
         if "id" in request:

@@ -166,3 +166,14 @@ def test_the_doctor_finds_all_in_order(parts: Parts):
     found = {check["name"]: check["state"] for check in asked.json}
     assert "fail" not in found.values()
     assert (found["hypivisor"], found["node"], found["link"], found["ports"]) == ("ok", "ok", "ok", "ok")
+
+
+def test_an_agent_is_given_another_model_and_the_audit_trail_says_by_whom(parts: Parts) -> None:
+    told = parts.json("model", "backend")
+    assert (told["model"], told["models"]) == ("acme/parrot", ["acme/parrot", "acme/owl"])
+    assert parts.run("model", "backend", "acme/owl").out == "backend uses acme/owl\n"
+    _until(lambda: parts.json("show", "backend")["model"] == "acme/owl")
+    assert parts.json("model", "backend", "--thinking", "high") == {"model": "acme/owl", "thinking": "high"}
+    rows = [row for row in parts.json("audit") if row["what"] == "agent.configure"]
+    assert [row["details"]["model"] for row in rows if "model" in row["details"]] == ["acme/owl"]
+    assert parts.run("model", "backend", "").code in {1, 2}

@@ -7,6 +7,7 @@ with each of VERSIONS.
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -41,9 +42,14 @@ def _programs() -> dict[str, Path | None]:
 
 
 def _shared_extension() -> Path:
-    """pi-socket in a folder that stays: pi keeps what it compiled by path, and compiling takes a second."""
-    found = pi_install.status(CACHE)
-    return found.folder if found.current else pi_install.install(CACHE, CACHE / "no-home")
+    """pi-socket in a folder that stays: pi keeps what it compiled by path, and compiling takes a second.
+
+    One for each checkout: two that are tested at the same time must not take each other's away.
+    """
+    checkout = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:12]
+    folder = CACHE / "pi-socket" / checkout
+    found = pi_install.status(folder)
+    return found.folder if found.current else pi_install.install(folder, CACHE / "no-home")
 
 
 PIS = _programs()
@@ -86,7 +92,10 @@ class PiRig:
             "api": "openai-completions",
             "apiKey": "not-a-secret",
             "compat": {"supportsDeveloperRole": False, "supportsReasoningEffort": False},
-            "models": [{"id": "fake-1", "contextWindow": 32_000, "maxTokens": 4_096, "reasoning": True}],
+            "models": [
+                {"id": "fake-1", "contextWindow": 32_000, "maxTokens": 4_096, "reasoning": True},
+                {"id": "fake-2", "contextWindow": 64_000, "maxTokens": 4_096},
+            ],
         }
         (self.agent_dir / "models.json").write_text(json.dumps({"providers": {"fake": provider}}))
         settings = {

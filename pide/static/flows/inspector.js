@@ -48,9 +48,21 @@ export function inspectorFlow(page, client) {
     }
   };
 
+  /**
+   * @param {string} agent
+   * @param {{model?: string, thinking?: string}} change
+   */
+  const configure = async (agent, change) => {
+    const used = await page.ask("agent.configure", { agent, ...change });
+    if (used) page.toast(`Uses ${used.model ?? "no model"}${used.thinking ? `, thinking: ${used.thinking}` : ""}.`);
+    else page.draw(); // what was chosen is not what is used
+    client.probe();
+  };
+
   return {
     ...disks,
     load,
+    configure: (/** @type {string} */ agent, /** @type {{model?: string, thinking?: string}} */ change) => void configure(agent, change),
     sendScroll: (/** @type {import("../protocol.js").Agent} */ agent) => void sendScroll(agent),
     scrollForm: (/** @type {Partial<import("../ui.js").Ui["scroll"]>} */ change) => page.look({ scroll: { ...page.ui.scroll, ...change } }),
     tab: (/** @type {import("../ui.js").Ui["tab"]} */ tab) => {

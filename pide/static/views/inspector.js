@@ -19,6 +19,7 @@ import { nodeFacts } from "./node.js";
  *   closeInspector: () => void,
  *   scrollForm: (change: Partial<Ui["scroll"]>) => void,
  *   sendScroll: (agent: Agent) => void,
+ *   configure: (agent: string, change: {model?: string, thinking?: string}) => void,
  *   copy: (text: string, what: string) => void,
  * }} InspectorActions
  */
@@ -70,7 +71,6 @@ function agentCard(state, ui, agent, actions) {
   const node = state.mesh?.nodes.get(agent.node);
   const usage = conv?.usage ?? agent.usage;
   const session = conv?.session ?? agent.session;
-  const model = conv?.model ?? agent.model;
   return html`
     <section class="card" aria-label="Presence">
       <h2>
@@ -90,7 +90,7 @@ function agentCard(state, ui, agent, actions) {
         <dt>folder</dt><dd class="path">${agent.cwd}</dd>
         ${agent.project && agent.project !== agent.cwd ? html`<dt>project</dt><dd class="path">${agent.project}</dd>` : nothing}
         <dt>kind</dt><dd>${agent.kind}</dd>
-        <dt>model</dt><dd>${visible(model ?? "not told")}</dd>
+        ${modelFacts(state, agent, actions)}
         <dt>session</dt><dd class="path">${visible(session?.name ?? session?.id ?? "not told")}</dd>
         ${session?.file ? html`<dt>session file</dt><dd class="path">${visible(session.file)}</dd>` : nothing}
         <dt>pid</dt><dd>${agent.pid ?? "–"}</dd>
@@ -104,6 +104,7 @@ function agentCard(state, ui, agent, actions) {
         <div><b>${count(usage?.output_tokens)}</b><span>tokens out</span></div>
         <div><b>${money(usage?.cost_usd)}</b><span>cost</span></div>
       </div>
+      ${contextView(usage?.context)}
     </section>
     <section class="card" aria-label="Tools">
       <h3>Tools <span class="faint">${conv?.loaded ? conv.tools.length : (agent.tools ?? 0)}</span></h3>
@@ -128,6 +129,41 @@ const SCROLL_WORDS = /** @type {Record<string, string>} */ ({
   refused: "refused",
   unknown: "unknown",
 });
+
+/**
+ * What it runs on: to be changed where the agent has told what else it could use.
+ * @param {State} state
+ * @param {Agent} agent
+ * @param {InspectorActions} actions
+ */
+function modelFacts(state, agent, actions) {
+  const choices = state.probe?.agent === agent.id ? state.probe.choices : null;
+  const mayChoose = allows(state.me?.role, "agent.configure") && agent.state !== "exited" && agent.state !== "unreachable";
+  const row = (/** @type {"model" | "thinking"} */ name, /** @type {string | null | undefined} */ now, /** @type {string[]} */ others) => {
+    if (!mayChoose || others.length === 0) return html`<dt>${name}</dt><dd>${visible(now ?? "not told")}</dd>`;
+    const known = now && !others.includes(now) ? [now, ...others] : others;
+    return html`<dt><label for="choose-${name}">${name}</label></dt>
+      <dd>
+        <select id="choose-${name}" .value=${live(now ?? "")} @change=${(/** @type {any} */ event) => actions.configure(agent.id, { [name]: event.target.value })}>
+          ${now ? nothing : html`<option value="">not told</option>`}
+          ${known.map((one) => html`<option value=${one} ?selected=${one === now}>${visible(one)}</option>`)}
+        </select>
+      </dd>`;
+  };
+  return html`${row("model", agent.model, choices?.models ?? [])}
+  ${agent.thinking ? row("thinking", agent.thinking, choices?.thinking_levels ?? []) : nothing}`;
+}
+
+/** @param {import("../protocol.js").ContextUsage | null | undefined} context */
+function contextView(context) {
+  if (!context?.window) return nothing;
+  const percent = Math.min(100, Math.max(0, context.percent ?? 0));
+  const told = context.tokens === null || context.tokens === undefined ? "not counted yet" : `${count(context.tokens)} of ${count(context.window)}`;
+  return html`<div class="context">
+    <meter min="0" max="100" high="80" .value=${percent} aria-label="Context window"></meter>
+    <span>context: ${told}${context.tokens ? ` (${Math.round(percent)} %)` : nothing}</span>
+  </div>`;
+}
 
 /**
  * @param {State} state

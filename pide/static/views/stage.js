@@ -86,7 +86,7 @@ function headView(state, ui, agent, id, actions) {
   const node = state.mesh?.nodes.get(agent.node);
   const conv = state.conversations.get(id);
   const proofs = evidenceLines(agent, ui.now, state.probe).map((line) => `${line.name}: ${line.text}`).join("\n");
-  const model = conv?.model ?? agent.model;
+  const model = agent.model ?? conv?.model;
   return html`
     <header class="stage-head">
       ${backButton(actions)}
