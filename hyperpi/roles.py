@@ -37,6 +37,7 @@ METHOD_ROLES: dict[str, str] = {
     "agent.policy": OPERATOR,
     "approval.list": VIEWER,
     "node.folders": OPERATOR,
+    "node.kinds": OPERATOR,
     "node.spawn": OPERATOR,
     "node.approve": ADMIN,
     "node.deny": ADMIN,

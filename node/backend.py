@@ -127,6 +127,7 @@ class Backend(Observer):
             "agent.policy": self._agent_policy,
             "approval.list": self._approval_list,
             "node.folders": self._node_folders,
+            "node.kinds": self._node_kinds,
             "node.spawn": self._node_spawn,
             "scroll.send": self._scroll_send,
             "scroll.list": self._scroll_list,
@@ -372,6 +373,9 @@ class Backend(Observer):
 
     async def _node_folders(self, params: Json, _caller: Caller) -> Json:
         return await self._desks.spawning.folders(contract.params_of(contract.Folders, params))
+
+    async def _node_kinds(self, _params: Json, _caller: Caller) -> Json:
+        return {"kinds": self._desks.spawning.kinds()}
 
     async def _node_spawn(self, params: Json, caller: Caller) -> Json:
         wanted = contract.params_of(contract.Spawn, params)

@@ -58,6 +58,18 @@ class Spawning:
         )
         return listing.to_json()
 
+    def kinds(self) -> list[contract.AgentKind]:
+        """See node.kinds of the contract."""
+        return [
+            contract.AgentKind(
+                name=name,
+                command=not command,
+                prompts=kind_named(name).registers,
+                headless=kind_named(name).headless is not None,
+            )
+            for name, command in sorted(self._policy().kinds.items())
+        ]
+
     async def spawn(self, wanted: contract.Spawn) -> AgentId:
         """Start an agent; the same request twice gives the same one. Raises as spawn.start_agent does."""
         if not 0 < len(wanted.request_id) <= 128:

@@ -69,6 +69,7 @@ VIEWER_METHODS = {
     "agent.policy": Row("`{mode, from}`: what holds now; -32012 when node.toml wants a stricter one"),
     "approval.list": Row("`{approvals: [Approval with address], complete}`, oldest first"),
     "node.folders": Row("`{path, parent, folders: [{name, path, project, agents}], allowed}`"),
+    "node.kinds": Row("`{kinds: [AgentKind]}`: what its node.toml lets be started"),
     "node.spawn": Row("`{agent, address}`"),
     "disk.mirrors": Row(
         "`{mirrors: [{node, name, state, reason, since, commit, lag, sent_bytes}],"

@@ -20,7 +20,8 @@ from pathlib import Path
 
 VENDOR = Path(__file__).resolve().parent.parent / "pide" / "static" / "vendor"
 MANIFEST = VENDOR / "manifest.json"
-MAX_TOTAL_BYTES = 500_000
+SHIMS = Path(__file__).resolve().parent / "vendor"
+MAX_TOTAL_BYTES = 850_000  # the half of it is xterm.js, which is loaded when a terminal is opened
 
 # name: (version, integrity as the registry gives it)
 PINS = {
@@ -39,6 +40,14 @@ PINS = {
     "highlight.js": (
         "11.12.0",
         "sha512-nbfWpyRMcMrPMmDwJB+dhX/eiaPKtc2RB+0QZskqJ3WjRA/FDS0e9hZrx8EC/lbEv8gXy98FcDbNa/dspAaJMg==",
+    ),
+    "@xterm/xterm": (
+        "6.0.0",
+        "sha512-TQwDdQGtwwDt+2cgKDLn0IRaSxYu1tSUjgKarSDkUM0ZNiSRXFpjxEsvc/Zgc5kq5omJ+V0a8/kIM2WD3sMOYg==",
+    ),
+    "@xterm/addon-fit": (
+        "0.11.0",
+        "sha512-jYcgT6xtVYhnhgxh3QgYDnnNMYTcf8ElbxxFzX0IZo+vabQqSPAjC3c1wJrKB5E19VwQei89QCiZZP86DCPF7g==",
     ),
     "esbuild": (
         "0.28.2",
@@ -64,13 +73,34 @@ export {unsafeHTML} from 'lit-html/directives/unsafe-html.js';
     "marked.js": ("marked", "export {Marked} from 'marked';"),
     "dompurify.js": ("dompurify", "export {default} from 'dompurify';"),
     "highlight.js": ("highlight.js", "export {default} from 'highlight.js/lib/common';"),
+    "xterm.js": (
+        "@xterm/xterm",
+        """
+export {Terminal} from '@xterm/xterm';
+export {FitAddon} from '@xterm/addon-fit';
+export {xtermDocument} from './xterm_document.js';
+""",
+    ),
 }
+
+# More for esbuild: a page's policy on styles reaches into xterm.js, whose way around it is closed.
+OPTIONS = {
+    "xterm.js": (
+        "--inject:./xterm_document.js",
+        "--define:document=xtermDocument",
+        "--define:window.document=xtermDocument",
+    )
+}
+
+STYLES = {"xterm.css": ("@xterm/xterm", "css/xterm.css")}
 
 LICENCE_FILES = {
     "lit-html": ["LICENSE"],
     "marked": ["LICENSE"],
     "dompurify": ["LICENSE", "LICENSE-MPL"],
     "highlight.js": ["LICENSE"],
+    "@xterm/xterm": ["LICENSE"],
+    "@xterm/addon-fit": ["LICENSE"],
 }
 
 
@@ -91,12 +121,14 @@ def npm_install(folder: Path) -> None:
 def bundle(folder: Path, name: str, entry: str, package: str) -> bytes:
     """One minified ES module with a first line that says what it is."""
     (folder / "entry.mjs").write_text(entry)
-    banner = f"/* {package} {PINS[package][0]}; licence: {package}.LICENSE; by scripts/vendor_static.py */"
+    licence = licence_file(package, "LICENSE")
+    banner = f"/* {package} {PINS[package][0]}; licence: {licence}; by scripts/vendor_static.py */"
     subprocess.run(
         [
             *("node", "node_modules/esbuild/bin/esbuild", "entry.mjs"),
             *("--bundle", "--minify", "--format=esm", "--target=es2022", "--legal-comments=none"),
             *("--charset=utf8", f"--banner:js={banner}", f"--outfile={name}", "--log-level=warning"),
+            *OPTIONS.get(name, ()),
         ],
         cwd=folder,
         check=True,
@@ -111,19 +143,28 @@ def fetch() -> None:
     with tempfile.TemporaryDirectory() as temp:
         folder = Path(temp)
         npm_install(folder)
+        shutil.copytree(SHIMS, folder, dirs_exist_ok=True)
         for name, (package, entry) in ENTRIES.items():
             content = bundle(folder, name, entry, package)
             (VENDOR / name).write_bytes(content)
             files[name] = digest(content)
+        for name, (package, path) in STYLES.items():
+            shutil.copyfile(folder / "node_modules" / package / path, VENDOR / name)
+            files[name] = digest((VENDOR / name).read_bytes())
         for package, licences in LICENCE_FILES.items():
             for licence in licences:
-                target = f"{package}.{licence}"
+                target = licence_file(package, licence)
                 shutil.copyfile(folder / "node_modules" / package / licence, VENDOR / target)
                 files[target] = digest((VENDOR / target).read_bytes())
     packages = {
         name: {"version": version, "integrity": integrity} for name, (version, integrity) in PINS.items()
     }
     MANIFEST.write_text(json.dumps({"packages": packages, "files": files}, indent=2, sort_keys=True) + "\n")
+
+
+def licence_file(package: str, licence: str) -> str:
+    """The file that holds a package's licence here."""
+    return f"{package.rpartition('/')[2]}.{licence}"
 
 
 def digest(content: bytes) -> str:
@@ -144,7 +185,9 @@ def check() -> list[str]:
             wrong.append(f"{name}: missing")
         elif digest(path.read_bytes()) != expected:
             wrong.append(f"{name}: changed since it was vendored")
-    unknown = {path.name for path in VENDOR.glob("*.js")} - manifest["files"].keys()
+    unknown = {path.name for path in VENDOR.glob("*.[jc]s*") if path.name != MANIFEST.name} - manifest[
+        "files"
+    ].keys()
     wrong.extend(f"{name}: not in the manifest" for name in sorted(unknown))
     total_bytes = sum(path.stat().st_size for path in VENDOR.iterdir())
     if total_bytes > MAX_TOTAL_BYTES:

@@ -16,6 +16,11 @@ VERBS = {
     "show": ("hyperpi.cli.show:show", "One agent: state, folder, model, tools", "Agents"),
     "spawn": ("hyperpi.cli.spawn:spawn", "Start an agent in a folder", "Agents"),
     "attach": ("hyperpi.cli.attach:attach", "An agent's whole conversation, then live", "Agents"),
+    "recording": (
+        "hyperpi.cli.recording:recording",
+        "What an agent's terminal has shown, to replay",
+        "Agents",
+    ),
     "prompt": ("hyperpi.cli.prompt:prompt", "Say something to an agent", "Agents"),
     "abort": ("hyperpi.cli.acts:abort", "End what an agent is doing now", "Agents"),
     "stop": ("hyperpi.cli.acts:stop", "End an agent", "Agents"),

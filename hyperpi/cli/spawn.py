@@ -41,13 +41,16 @@ class SpawnVerb(Verb):
     example="""hyperpi spawn ~/code/site
                hyperpi spawn . --name frontend --prompt "read README.md, then wait"
                hyperpi spawn '~/code' --node attic --new-folder blog
-               hyperpi spawn ~/code/site -- --model anthropic/claude-sonnet-4-5""",
+               hyperpi spawn ~/code/site -- --model anthropic/claude-sonnet-4-5
+               hyperpi spawn . --headless --prompt "run the tests"
+               hyperpi spawn . --kind terminal -- htop""",
 )
 @click.argument("path")
 @click.option("--node", metavar="NODE", help="On which machine. Default: this one.")
 @click.option("--kind", default="pi", show_default=True, help="What to start, as its node.toml lists it.")
 @click.option("--new-folder", metavar="NAME", help="Make this folder in PATH and start there.")
 @click.option("--name", metavar="NAME", help="What to call it. Default: after its folder.")
+@click.option("--headless", is_flag=True, help="Without a terminal: a pi that can only be prompted.")
 @click.option("--prompt", metavar="TEXT", help="The first thing to say to it; - reads stdin.")
 @json_option
 @click.pass_context
@@ -58,10 +61,14 @@ def spawn(
     kind: str,
     new_folder: str | None,
     name: str | None,
+    headless: bool,
     prompt: str | None,
     as_json: bool,
 ) -> None:
     """Start an agent in the folder PATH and print its address; what follows -- is given to it.
+
+    A pi runs in a terminal of its own, as if you had typed it. With --kind terminal any program does: what
+    follows -- is the program and its arguments, or nothing for your shell.
 
     The agent goes on when this command, this terminal or the hypivisor ends. With --json {agent, address}.
     """
@@ -69,6 +76,7 @@ def spawn(
     if prompt is not None:
         wished["prompt"] = text_or_stdin(prompt)
     asked = {key: value for key, value in wished.items() if value is not None}
+    asked |= {"headless": True} if headless else {}
     asked |= {"kind": kind, "args": ctx.meta.get(_AFTER, []), "request_id": str(uuid.uuid4())}
     with connected() as client:
         nodes = rows_of(client.call("mesh.get"), "nodes")
@@ -81,8 +89,18 @@ def spawn(
         print_json({"agent": agent, "address": address})
     else:
         click.echo(one_line(address))
+        note(see_it(one_line(address), kind, headless=headless))
         if name is not None and address.partition("@")[0] != name:
             note(NAMES)
+
+
+def see_it(address: str, kind: str, *, headless: bool) -> str:
+    """How to look at an agent that was just started."""
+    if kind == "terminal":
+        return f"`hyperpi attach {address} --tty` shows its terminal; Ctrl-] leaves it"
+    if kind == "pi" and not headless:
+        return f"`hyperpi attach {address}` talks to it, with --tty in its own terminal"
+    return f"`hyperpi attach {address}` talks to it"
 
 
 def choose(nodes: Sequence[Json], wished: str | None, local: LocalNode) -> Where:

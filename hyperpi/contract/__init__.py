@@ -68,6 +68,7 @@ from hyperpi.contract.shape import (
 from hyperpi.contract.shapes import (
     Action,
     Agent,
+    AgentKind,
     Approval,
     AskPolicy,
     AuditRow,
@@ -93,6 +94,7 @@ __all__ = [
     "AGENT_STATES",
     "Action",
     "Agent",
+    "AgentKind",
     "AgentBye",
     "AgentChanged",
     "AgentEvents",

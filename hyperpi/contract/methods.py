@@ -318,6 +318,7 @@ METHOD_PARAMS: dict[str, type[Shape]] = {
     "agent.scrollback": Scrollback,
     "agent.recording": Recording,
     "node.folders": Folders,
+    "node.kinds": NodeParams,
     "node.spawn": Spawn,
     "scroll.send": Scroll,
     "scroll.list": ScrollList,

@@ -90,6 +90,15 @@ class Agent(Shape):
     pid_start: str | None = None  # tells that process from others with its pid; opaque
 
 
+class AgentKind(Shape):
+    """What a node can start."""
+
+    name: str
+    command: bool  # node.spawn's `args` name the program; else they are added to the command of node.toml
+    prompts: bool  # it takes prompts, also a first one
+    headless: bool  # it runs in a terminal unless `headless` is asked for
+
+
 class Load(Shape):
     """cpu in cores, memory in bytes, of the node process."""
 

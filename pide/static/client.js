@@ -14,6 +14,7 @@ import { ERROR, NoAnswer, RpcError, newId } from "./protocol.js";
 const HISTORY_LIMIT = 200;
 const ATTACH_TIMEOUT_S = 30; // the agent itself makes the snapshot, and it may be busy
 const ATTACH_AGAIN_MS = 10_000; // after a refusal; a change of its node or state asks sooner
+const TERMINAL_AGAIN_MS = 250; // a flood ends streams as fast as they are begun
 const PROBE_TIMEOUT_S = 8;
 const PROMPT_AGAIN_MS = 3_000;
 const MAX_PROMPT_BYTES = 1_000_000; // a frame from a viewer is at most 1 MiB
@@ -26,14 +27,18 @@ export class Client {
    * @param {() => State} options.state
    * @param {(event: Happening) => void} options.dispatch
    * @param {(agent: string, error: string | null) => void} options.onAttach
+   * @param {(agent: string) => {offset?: number} | null} options.terminal  from where its terminal is wanted too
+   * @param {(agent: string, terminal: import("./terminal/session.js").Attached) => void} options.onTerminal
    * @param {(seconds: number) => void} options.onHeartbeat
    * @param {() => number} [options.now]
    */
-  constructor({ request, state, dispatch, onAttach, onHeartbeat, now }) {
+  constructor({ request, state, dispatch, onAttach, terminal, onTerminal, onHeartbeat, now }) {
     this._request = request;
     this._state = state;
     this._dispatch = dispatch;
     this._onAttach = onAttach;
+    this._terminal = terminal;
+    this._onTerminal = onTerminal;
     this._onHeartbeat = onHeartbeat;
     this._now = now ?? Date.now;
     /** @type {string | null} */
@@ -41,6 +46,7 @@ export class Client {
     this._askingMesh = false;
     /** @type {string | null} agent whose attach is under way */
     this._attaching = null;
+    this._attachAgain = false;
     this._resyncs = 0;
     /** @type {any} */
     this._againTimer = null;
@@ -102,20 +108,37 @@ export class Client {
     if (!agent || this._attaching === agent || this._state().link.phase !== "open") return;
     const conv = this._state().conversations.get(agent);
     const cursor = conv?.loaded && conv.need !== "fresh" ? { epoch: conv.epoch, seq: conv.seq } : {};
+    const terminal = this._terminal(agent);
     this._attaching = agent;
+    this._attachAgain = false;
     clearTimeout(this._againTimer);
     try {
-      const result = await this._request("agent.attach", { agent, ...cursor }, ATTACH_TIMEOUT_S);
+      const wanted = { agent, ...cursor, ...(terminal && { terminal: true, ...terminal }) };
+      const result = await this._request("agent.attach", wanted, ATTACH_TIMEOUT_S);
       if (this._attaching === agent) this._attaching = null;
       if (this.openAgent !== agent) return;
       this._onAttach(agent, null);
+      if (result.terminal) this._onTerminal(agent, result.terminal);
       this._dispatch({ type: "agent.attached", result: { ...result, agent } });
+      if (this._attachAgain) this.attach();
     } catch (error) {
       if (this._attaching === agent) this._attaching = null;
       if (this.openAgent !== agent) return;
       this._onAttach(agent, messageOf(error));
       this._againTimer = setTimeout(() => this.attach(), ATTACH_AGAIN_MS);
     }
+  }
+
+  /** What is wanted of the open agent has changed: its terminal too, or no more. */
+  refollow() {
+    this._attachAgain = this._attaching === this.openAgent;
+    this.attach();
+  }
+
+  /** Its terminal's stream has ended: go on from where it is. */
+  terminalEnded() {
+    clearTimeout(this._againTimer);
+    this._againTimer = setTimeout(() => this.attach(), TERMINAL_AGAIN_MS);
   }
 
   /**

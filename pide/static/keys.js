@@ -21,7 +21,7 @@
 export function pageKey(event, actions) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = /** @type {HTMLElement} */ (event.target);
-  if (target.closest("dialog")) return;
+  if (target.closest("dialog, .xterm")) return; // what is typed into a terminal is its program's
   const inField = target.matches("input, textarea, select");
   if (event.key === "Escape") {
     if (target.id === "filter") actions.clearFilter();

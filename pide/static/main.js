@@ -6,10 +6,13 @@
 import { Client } from "./client.js";
 import { approvalFlow } from "./flows/approvals.js";
 import { conversationFlow } from "./flows/conversation.js";
-import { dialogFlow, joinFlow, spawnFlow } from "./flows/dialogs.js";
+import { dialogFlow, joinFlow } from "./flows/dialogs.js";
 import { inspectorFlow } from "./flows/inspector.js";
 import { loginFlow } from "./flows/login.js";
+import { recordingFlow } from "./flows/recording.js";
 import { rosterFlow } from "./flows/roster.js";
+import { spawnFlow } from "./flows/spawn.js";
+import { terminalFlow } from "./flows/terminal.js";
 import { trustFlow } from "./flows/trust.js";
 import { pageKey } from "./keys.js";
 import { Page } from "./page.js";
@@ -39,10 +42,13 @@ const socket = new Socket({
     switch (method) {
       case "mesh.changed":
       case "agent.events":
-      case "agent.reset":
       case "prompt.changed":
       case "scroll.changed":
         return page.dispatch({ type: method, params });
+      case "agent.reset":
+        return params.terminal ? terminal.ended(params.agent) : page.dispatch({ type: method, params });
+      case "agent.terminal":
+        return terminal.came(params);
       case "disk.changed":
         return inspector.diskChanged(params);
       case "nearby.changed":
@@ -59,6 +65,8 @@ const page = new Page({
   root: /** @type {HTMLElement} */ (document.getElementById("app")),
   request: (method, params, timeout_s) => socket.request(method, params, timeout_s),
   onChange: (before) => {
+    terminal.settle();
+    recording.settle();
     client.settle(before);
     approvals.inboxSettle(before);
     if (page.state.me?.role !== before.me?.role) trust.loadMesh(); // the page may have been opened at its address
@@ -84,6 +92,8 @@ const client = new Client({
     else attachErrors.set(agent, error);
     page.look({ attachErrors });
   },
+  terminal: (agent) => terminal.wanted(agent),
+  onTerminal: (agent, told) => terminal.attached(agent, told),
   onHeartbeat: (seconds) => socket.setHeartbeat(seconds),
 });
 
@@ -91,6 +101,8 @@ const logins = loginFlow(page, socket);
 const roster = rosterFlow(page);
 const approvals = approvalFlow(page);
 const conversation = conversationFlow(page, client);
+const terminal = terminalFlow(page, client);
+const recording = recordingFlow(page);
 const inspector = inspectorFlow(page, client);
 const dialogs = dialogFlow(page);
 const trust = trustFlow(page, dialogs.confirm);
@@ -112,6 +124,8 @@ async function copy(text, what) {
 const actions = {
   ...roster,
   ...conversation,
+  ...terminal.actions,
+  ...recording.actions,
   ...inspector,
   ...dialogs,
   ...spawnFlow(page),
@@ -148,7 +162,10 @@ page.actions = actions;
 function routeChanged() {
   const route = routeOf(location.hash);
   const now = page.ui.route;
-  if (route.kind === now.kind && "id" in route && "id" in now && route.id === now.id) return;
+  if (route.kind === now.kind && "id" in route && "id" in now && route.id === now.id) {
+    if (route.kind === "agent") page.look({ route }); // its other side
+    return terminal.settle();
+  }
   const agent = route.kind === "agent" ? route.id : null;
   page.look({
     route,
@@ -164,6 +181,8 @@ function routeChanged() {
   });
   page.reading.setFollow(true);
   page.focusComposer = agent !== null && !page.touch.matches;
+  terminal.settle();
+  recording.settle();
   client.open(agent);
   inspector.load();
   trust.loadMesh();

@@ -40,6 +40,7 @@
  * @property {Usage} [usage]
  * @property {number} [pending]  approvals that it waits for
  * @property {string | null} [resumed_from]
+ * @property {{cols: number, rows: number} | null} [terminal]  if it runs, or ran, in one that its node holds
  */
 
 /**
@@ -124,7 +125,7 @@
  */
 
 /**
- * @typedef {{agent: string, resume: "ok" | "fresh" | "gap", epoch: string, seq: number, snapshot?: Snapshot}} Attached
+ * @typedef {{agent: string, resume: "ok" | "fresh" | "gap", epoch: string, seq: number, snapshot?: Snapshot, terminal?: import("./terminal/session.js").Attached}} Attached
  * @typedef {{seq: number, first_seq?: number, at?: string, type: string, [more: string]: any}} StreamEvent
  * @typedef {{agent: string, epoch: string, events: StreamEvent[]}} AgentEvents
  */
@@ -162,6 +163,8 @@
 
 /** @typedef {{path: string, parent: string | null, folders: {name: string, path: string, project?: string | null, agents?: number}[], allowed: boolean}} Folders */
 
+/** @typedef {{name: string, command: boolean, prompts: boolean, headless: boolean}} AgentKind  command: its arguments name the program */
+
 export const CLOSE = /** @type {const} */ ({ slow: 4000, revoked: 4001, restarting: 4002 });
 
 export const ERROR = /** @type {const} */ ({
@@ -188,6 +191,7 @@ const NEEDED = /** @type {Record<string, Role>} */ ({
   "agent.rename": "operator",
   "agent.configure": "operator",
   "agent.answer": "operator",
+  "agent.input": "operator",
   "node.folders": "operator",
   "node.spawn": "operator",
   "scroll.send": "operator",

@@ -7,7 +7,7 @@ import { diagnose, placeOf, signIn, takeCode } from "./signin.js";
 import { render } from "./vendor/lit.js";
 import { loginView } from "./views/login.js";
 
-const STYLES = ["layout", "roster", "stage", "inspector", "disk", "mesh", "approvals"];
+const STYLES = ["layout", "roster", "stage", "inspector", "disk", "mesh", "approvals", "terminal"];
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 

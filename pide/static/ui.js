@@ -6,12 +6,13 @@
 import { noFilter } from "./trust.js";
 
 /** @typedef {"let-in" | "machines" | "logins" | "audit"} MeshTab */
-/** @typedef {{kind: "none"} | {kind: "agent", id: string} | {kind: "node", id: string} | {kind: "mesh", id: MeshTab} | {kind: "inbox"}} Route */
+/** @typedef {"conversation" | "terminal"} AgentLook */
+/** @typedef {{kind: "none"} | {kind: "agent", id: string, look?: AgentLook} | {kind: "node", id: string} | {kind: "mesh", id: MeshTab} | {kind: "inbox"}} Route */
 /** @typedef {"all" | "needs" | "working" | "ended"} Chip */
 
 /**
- * @typedef {{kind: "spawn", node: string, path: string | null, listing: import("./protocol.js").Folders | null, hidden: boolean, newFolder: string | null, requestId: string, agentKind: string, name: string, prompt: string}} SpawnDialog
- * @typedef {(SpawnDialog | {kind: "join", address: string} | {kind: "help"} | {kind: "confirm", title: string, text: string, verb: string, act: () => void} | {kind: "rename", agent: string, name: string}) & {error?: string, busy?: boolean}} Dialog
+ * @typedef {{kind: "spawn", node: string, path: string | null, listing: import("./protocol.js").Folders | null, hidden: boolean, newFolder: string | null, requestId: string, kinds: import("./protocol.js").AgentKind[], agentKind: string, command: string, headless: boolean, name: string, prompt: string}} SpawnDialog
+ * @typedef {(SpawnDialog | {kind: "join", address: string} | {kind: "help"} | {kind: "confirm", title: string, text: string, verb: string, act: () => void} | {kind: "rename", agent: string, name: string} | {kind: "paste", text: string}) & {error?: string, busy?: boolean}} Dialog
  */
 
 /**
@@ -64,6 +65,9 @@ import { noFilter } from "./trust.js";
  * @property {import("./trust.js").TrailFilter} trailFilter
  * @property {boolean} endedTokens            list them too
  * @property {{to: string, message: string, busy: boolean, error: string}} scroll
+ * @property {import("./terminal/session.js").Look | null} tty  of the terminal that is shown
+ * @property {string} ttyError                 why it cannot be shown
+ * @property {import("./terminal/player.js").Playing | null} playing  a recording that is looked at in its place
  * @property {Dialog | null} dialog
  * @property {{text: string, tone: "info" | "bad"} | null} toast
  * @property {{busy: boolean, error: string, reason: string} | null} login  the login page, if it is shown
@@ -105,6 +109,9 @@ export function firstUi() {
     trailFilter: noFilter(),
     endedTokens: false,
     scroll: { to: "", message: "", busy: false, error: "" },
+    tty: null,
+    ttyError: "",
+    playing: null,
     dialog: null,
     toast: null,
     login: null,
@@ -117,8 +124,8 @@ export function firstUi() {
 export const MESH_TABS = /** @type {MeshTab[]} */ (["let-in", "machines", "logins", "audit"]);
 
 /**
- * The place that an address names: `#/a/ID` an agent, `#/n/ID` a node, `#/mesh/TAB` the page of the mesh,
- * `#/inbox` what waits for a person.
+ * The place that an address names: `#/a/ID` an agent (`#/a/ID/terminal` its terminal), `#/n/ID` a node,
+ * `#/mesh/TAB` the page of the mesh, `#/inbox` what waits for a person.
  * @param {string} hash
  * @returns {Route}
  */
@@ -126,7 +133,7 @@ export function routeOf(hash) {
   if (hash === "#/inbox") return { kind: "inbox" };
   const tab = /^#\/mesh(?:\/([\w-]*))?$/.exec(hash);
   if (tab) return { kind: "mesh", id: MESH_TABS.find((one) => one === tab[1]) ?? "let-in" };
-  const match = /^#\/([an])\/(.+)$/.exec(hash);
+  const match = /^#\/([an])\/([^/]+)(?:\/(conversation|terminal))?$/.exec(hash);
   if (!match) return { kind: "none" };
   let id;
   try {
@@ -134,7 +141,8 @@ export function routeOf(hash) {
   } catch {
     return { kind: "none" };
   }
-  return match[1] === "a" ? { kind: "agent", id } : { kind: "node", id };
+  if (match[1] === "n") return { kind: "node", id };
+  return { kind: "agent", id, ...(match[3] && { look: /** @type {AgentLook} */ (match[3]) }) };
 }
 
 /** @param {Route} route */
@@ -142,7 +150,27 @@ export function addressOf(route) {
   if (route.kind === "none") return "#/";
   if (route.kind === "inbox") return "#/inbox";
   if (route.kind === "mesh") return `#/mesh/${route.id}`;
-  return `#/${route.kind === "agent" ? "a" : "n"}/${encodeURIComponent(route.id)}`;
+  const look = route.kind === "agent" && route.look ? `/${route.look}` : "";
+  return `#/${route.kind === "agent" ? "a" : "n"}/${encodeURIComponent(route.id)}${look}`;
+}
+
+/**
+ * Which of an agent's two sides is shown: as the address says, else a program's terminal, for it says nothing.
+ * @param {Route} route
+ * @param {import("./protocol.js").Agent | undefined} agent
+ * @returns {AgentLook}
+ */
+export function lookOf(route, agent) {
+  if (route.kind !== "agent" || !agent?.terminal) return "conversation";
+  return isProgram(agent) ? "terminal" : (route.look ?? "conversation");
+}
+
+/**
+ * Whether all that is known of an agent is what its terminal shows.
+ * @param {import("./protocol.js").Agent} agent
+ */
+export function isProgram(agent) {
+  return agent.kind === "terminal";
 }
 
 /**

@@ -214,6 +214,12 @@ class Mesh:
         made = self.spawned.setdefault(params["request_id"], f"a-new-{len(self.spawned)}")
         return {"agent": made, "address": f"{clean_name(params.get('name') or 'new')}@den"}
 
+    def _agent_recording(self, params: Json) -> Json:
+        self.find(params["agent"])
+        lines = ['{"version":2,"width":80,"height":24}', '[0.5,"o","one\\r\\n"]', '[2.5,"o","\u202etwo"]']
+        at = params["offset"]
+        return {"lines": lines[at : at + 1], "next": at + 1 if at + 1 < len(lines) else None}
+
     def _node_approve(self, params: Json) -> Json:
         return {**self._node_deny(params), "confirmed": False}
 

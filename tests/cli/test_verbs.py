@@ -207,6 +207,18 @@ def test_spawn_passes_on_what_it_is_told(mesh: ControlSocket, run: Run):
     }
 
 
+def test_spawn_says_how_to_see_what_it_has_started(mesh: ControlSocket, run: Run):
+    assert "`hyperpi attach new@den --tty`" in run("spawn", "/srv", "--kind", "terminal", "--", "htop").err
+    assert "with --tty in its own terminal" in run("spawn", "/srv").err
+    assert "--tty" not in run("spawn", "/srv", "--headless").err
+    asked = mesh.asked("node.spawn")
+    assert [(one["kind"], one["args"], one.get("headless")) for one in asked] == [
+        ("terminal", ["htop"], None),
+        ("pi", [], None),
+        ("pi", [], True),
+    ]
+
+
 def test_spawn_on_this_machine_takes_a_relative_path(
     home: Any, run: Run, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ):
@@ -361,7 +373,7 @@ def test_a_name_that_was_changed_is_told(mesh: ControlSocket, run: Run, argv: li
     assert "my-agent" in done.out and "my agent" not in done.out
     assert "names are made of letters" in done.err
     renamed = ["my-agent" if word == "frontend" else word for word in argv]
-    assert run(*renamed, "plain").err == ""
+    assert "names are made of letters" not in run(*renamed, "plain").err
 
 
 HOSTILE_NAMES = ["ev\x1b[2Jil", "\u202egnp.exe", "a\nonline  root", "<b>x</b>\x9b31m"]

@@ -23,7 +23,9 @@ DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
 @contextlib.asynccontextmanager
-async def page_of(system: System, *, but: str = INTERFACE_CHANGED, **options: Any) -> AsyncIterator[Page]:
+async def page_of(
+    system: System, *, but: str = INTERFACE_CHANGED, role: str = "admin", **options: Any
+) -> AsyncIterator[Page]:
     """A browser that has logged in; what its console complains of, `but` what is expected, fails the test."""
     complaints: list[str] = []
     async with async_playwright() as playwright:
@@ -34,7 +36,7 @@ async def page_of(system: System, *, but: str = INTERFACE_CHANGED, **options: An
         page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
         while True:
             try:
-                await log_in(page, system)
+                await log_in(page, system, role)
                 break
             except (PlaywrightError, AssertionError):
                 if not any(INTERFACE_CHANGED in complaint for complaint in complaints):
@@ -45,12 +47,12 @@ async def page_of(system: System, *, but: str = INTERFACE_CHANGED, **options: An
     wrong = [
         complaint for complaint in complaints if but not in complaint and INTERFACE_CHANGED not in complaint
     ]
-    assert wrong == []
+    assert wrong == [], wrong
 
 
-async def log_in(page: Page, system: System) -> None:
+async def log_in(page: Page, system: System, role: str = "admin") -> None:
     async with system.owner() as owner:
-        link = (await owner.call("login.create", {}, 10))["url"]
+        link = (await owner.call("login.create", {"role": role}, 10))["url"]
     await page.goto("about:blank")  # or only the fragment of the address would differ
     await page.goto(link)
-    await expect(page.locator(".roster-foot")).to_contain_text("admin")
+    await expect(page.locator(".roster-foot")).to_contain_text(role)

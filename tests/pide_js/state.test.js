@@ -140,7 +140,7 @@ describe("roles", () => {
 /** A client over a state and a server of the test's own. */
 function clientOf(answers) {
   const calls = [];
-  const world = { state: emptyState(), calls, errors: new Map() };
+  const world = { state: emptyState(), calls, errors: new Map(), terminal: null, told: [] };
   world.dispatch = (event) => {
     const before = world.state;
     world.state = apply(before, event);
@@ -158,6 +158,8 @@ function clientOf(answers) {
     state: () => world.state,
     dispatch: world.dispatch,
     onAttach: (agent, error) => world.errors.set(agent, error),
+    terminal: () => world.terminal,
+    onTerminal: (agent, told) => world.told.push([agent, told]),
     onHeartbeat: () => {},
     now: () => 1_000,
   });

@@ -9,6 +9,8 @@ import { composerView } from "./composer.js";
 import { entryView, runningView } from "./entry.js";
 import { ago, shortModel } from "../format.js";
 import { icon, logo } from "./icons.js";
+import { sidesView, terminalView } from "./terminal.js";
+import { isProgram, lookOf } from "../ui.js";
 
 /** @typedef {import("../state.js").State} State */
 /** @typedef {import("../ui.js").Ui} Ui */
@@ -16,7 +18,7 @@ import { icon, logo } from "./icons.js";
 /** @typedef {import("../protocol.js").Agent} Agent */
 
 /**
- * @typedef {import("./composer.js").ComposerActions & import("./approval.js").ApprovalActions & {
+ * @typedef {import("./composer.js").ComposerActions & import("./approval.js").ApprovalActions & import("./terminal.js").TerminalActions & {
  *   back: () => void,
  *   toggleInspector: () => void,
  *   toggle: (id: string) => void,
@@ -50,6 +52,11 @@ export function stageView(state, ui, actions, highlighted) {
     return html`<main class="pane stage">
       <header class="stage-head">${backButton(actions)}<h1>Unknown agent</h1></header>
       <div class="stage-empty"><p>No agent of this mesh has the id in this address. It may have been forgotten.</p></div>
+    </main>`;
+  }
+  if (agent && lookOf(ui.route, agent) === "terminal") {
+    return html`<main class="pane stage" aria-label="Terminal">
+      ${headView(state, ui, agent, id, actions)} ${gapView(state, ui, agent)} ${terminalView(state, ui, agent, actions)}
     </main>`;
   }
   return html`
@@ -94,12 +101,13 @@ function headView(state, ui, agent, id, actions) {
         <h1>${agent.name}<span class="at">@${node?.name ?? agent.node}</span></h1>
         <p class="stage-sub"><span title=${agent.cwd}>${agent.cwd}</span>${model ? html`<span title=${model}>${shortModel(model)}</span>` : nothing}</p>
       </div>
+      ${sidesView(ui, agent)}
       <span class="state-pill" data-tone=${presence.tone} title=${proofs}>
         <span class="presence" data-tone=${presence.tone} aria-hidden="true"></span>
         <span>${presence.word}</span>
         <span class="state-proof">${agent.last_event ? ago(agent.last_event, ui.now) : ""}</span>
       </span>
-      ${isBusy(agent) && allows(state.me?.role, "agent.abort") && !presence.stale
+ * @typedef {import("./composer.js").ComposerActions & import("./approval.js").ApprovalActions & import("./terminal.js").TerminalActions & {
         ? html`<button class="button small" title="Stop this turn; the agent goes on living" @click=${() => actions.abort(id)}>${icon("stop")}<span class="not-phone">Abort turn</span></button>`
         : nothing}
       ${menuView(state, agent, node, actions)}
@@ -121,6 +129,7 @@ function menuView(state, agent, node, actions) {
     <summary class="icon-button" aria-label="More about ${agent.name}" title="More">${icon("more")}</summary>
     <div class="menu-list" role="group">
       <button @click=${() => actions.copy(`hyperpi attach ${address}`, "command")}>Copy attach command</button>
+      ${agent.terminal ? html`<button @click=${() => actions.copy(`hyperpi attach ${address} --tty`, "command")}>Copy terminal command</button>` : nothing}
       <button @click=${() => actions.copy(address, "address")}>Copy address</button>
       ${allows(role, "agent.rename") ? html`<button @click=${() => actions.askRename(agent)}>Rename…</button>` : nothing}
       ${allows(role, "agent.stop") && agent.state !== "exited" ? html`<button class="danger" @click=${() => actions.askStop(agent)}>Stop agent…</button>` : nothing}
