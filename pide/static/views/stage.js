@@ -107,7 +107,7 @@ function headView(state, ui, agent, id, actions) {
         <span>${presence.word}</span>
         <span class="state-proof">${agent.last_event ? ago(agent.last_event, ui.now) : ""}</span>
       </span>
- * @typedef {import("./composer.js").ComposerActions & import("./approval.js").ApprovalActions & import("./terminal.js").TerminalActions & {
+      ${isBusy(agent) && !isProgram(agent) && allows(state.me?.role, "agent.abort") && !presence.stale
         ? html`<button class="button small" title="Stop this turn; the agent goes on living" @click=${() => actions.abort(id)}>${icon("stop")}<span class="not-phone">Abort turn</span></button>`
         : nothing}
       ${menuView(state, agent, node, actions)}

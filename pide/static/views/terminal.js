@@ -49,9 +49,14 @@ const KEYS = [
 export function sidesView(ui, agent) {
   if (!agent.terminal || isProgram(agent)) return nothing;
   const look = lookOf(ui.route, agent);
-  const side = (/** @type {import("../ui.js").AgentLook} */ which, /** @type {string} */ text) =>
-    html`<a class="mode" href=${addressOf({ kind: "agent", id: agent.id, look: which })} aria-current=${look === which ? "page" : nothing}>${text}</a>`;
-  return html`<nav class="modes sides" aria-label="What to look at">${side("conversation", "Conversation")}${side("terminal", "Terminal")}</nav>`;
+  /**
+   * @param {import("../ui.js").AgentLook} which
+   * @param {string} text
+   * @param {number} [waiting] for a person
+   */
+  const side = (which, text, waiting) =>
+    html`<a class="mode" href=${addressOf({ kind: "agent", id: agent.id, look: which })} aria-current=${look === which ? "page" : nothing}>${text}${waiting ? html` <span class="badge waiting" title="${waiting} wait for an answer">${waiting}</span>` : nothing}</a>`;
+  return html`<nav class="modes sides" aria-label="What to look at">${side("conversation", "Conversation", agent.pending)}${side("terminal", "Terminal")}</nav>`;
 }
 
 /**
