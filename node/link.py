@@ -19,19 +19,19 @@ import grpc
 import msgspec
 
 from hyperpi import __version__, strict_json, tls
-from hyperpi.address import AgentId, agent_of, is_terminal, terminal_stream
+from hyperpi.address import AgentId, terminal_stream
 from hyperpi.clock import OFF_S, apart
 from hyperpi.contract import Json
-from hyperpi.errors import CursorCompacted, HyperPiError, NodeUnreachable
+from hyperpi.errors import HyperPiError, NodeUnreachable
 from hyperpi.event import Reset
 from hyperpi.frames import BATCH_BYTES, FrameQueue
-from hyperpi.ring import Ring, chunked
 from hyperpi.roles import Caller
 from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
 from node.agents import Agents, Observer
 from node.bank_feeds import BankFeeds
 from node.link_banks import LinkBanks
+from node.link_streams import LinkStreams
 from node.terminals import Terminals
 
 log = logging.getLogger(__name__)
@@ -115,14 +115,6 @@ class Refused:
     hint: str
 
 
-@dataclass(slots=True)
-class Watch:
-    """A watched agent: events after `seq` of `ring` are still to be sent."""
-
-    ring: Ring
-    seq: int
-
-
 class Link(Observer):
     """Keeps this node linked to its hypivisor. Also an observer of the agents."""
 
@@ -147,7 +139,6 @@ class Link(Observer):
         self.down = asyncio.Event()  # set while no hypivisor has welcomed us
         self.down.set()
         self.refused: Refused | None = None
-        self._terminals = terminals
         self.clock_ahead_s = 0.0  # of the hypivisor's, when it welcomed us
         self._scrolls = scrolls
         self._mirrors = mirrors
@@ -162,7 +153,7 @@ class Link(Observer):
         self._target: Target | None = None  # of the present stream
         self._queue: FrameQueue[mesh_pb2.NodeFrame] | None = None
         self._changed: dict[AgentId, None] = {}
-        self._watches: dict[str, Watch] = {}  # by stream
+        self._streams = LinkStreams(agents, terminals, self._put, self._wake)
         self._banks = LinkBanks(banks, lambda: agents.node, self._wake)
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._numbers = itertools.count(1)
@@ -186,9 +177,12 @@ class Link(Observer):
 
     def send(self, **frame: Any) -> bool:
         """Queue one frame; False when there is no link."""
+        return self._put(mesh_pb2.NodeFrame(**frame))
+
+    def _put(self, frame: mesh_pb2.NodeFrame) -> bool:
         if self._queue is None:
             return False
-        self._queue.put(mesh_pb2.NodeFrame(**frame))
+        self._queue.put(frame)
         return True
 
     def send_mirror(self, frame: mesh_pb2.Mirror) -> bool:
@@ -240,15 +234,13 @@ class Link(Observer):
     def agent_gone(self, agent: AgentId) -> None:
         """See node.agents.Observer."""
         self._changed.pop(agent, None)
-        self._stop_watch(agent)
-        self._stop_watch(terminal_stream(agent))
+        self._streams.unsubscribe(agent)
+        self._streams.unsubscribe(terminal_stream(agent))
         self.send(forgotten=mesh_pb2.AgentForgotten(agent=agent))
 
     def stream_reset(self, agent: AgentId, reset: Reset) -> None:
         """See node.agents.Observer."""
-        if agent in self._watches:
-            self._stop_watch(agent)
-            self.send(reset=mesh_pb2.StreamReset(agent=agent, epoch=reset.epoch, reason=reset.reason))
+        self._streams.reset(agent, reset)
 
     # --- dialling --------------------------------------------------------------------------------------
 
@@ -352,8 +344,7 @@ class Link(Observer):
         if was_up:
             self._mirrors.unlinked()
             self._state_changed()
-        for stream in list(self._watches):
-            self._stop_watch(stream)
+        self._streams.close()
         self._banks.close()
         for answer in self._calls.values():
             if not answer.done():
@@ -426,36 +417,8 @@ class Link(Observer):
         if banks := self._banks.frames():
             frames += banks
             self._wake()  # there may be more
-        size = sum(frame.ByteSize() for frame in frames)
-        for stream, watch in list(self._watches.items()):
-            if size > BATCH_BYTES:  # a message above 4 MiB would end the stream; the others come next
-                self._wake()
-                break
-            runs = self._events(stream, watch)
-            size += sum(run.ByteSize() for run in runs)
-            frames += runs
-            if runs and self._watches.get(stream) is watch:
-                self._watches[stream] = self._watches.pop(stream)  # behind those that had no room
-        return frames
-
-    def _events(self, stream: str, watch: Watch) -> list[mesh_pb2.NodeFrame]:
-        """What a watcher lacks, at most a batch; a ring that has moved on ends the watch."""
-        if watch.seq >= watch.ring.head:
-            return []
-        try:
-            events = watch.ring.since(watch.seq, BATCH_BYTES)
-        except CursorCompacted:
-            self._stop_watch(stream)
-            epoch = watch.ring.epoch
-            return [
-                mesh_pb2.NodeFrame(reset=mesh_pb2.StreamReset(agent=stream, epoch=epoch, reason="overrun"))
-            ]
-        first = watch.seq + 1
-        watch.seq += len(events)
-        if watch.seq < watch.ring.head:
-            self._wake()
-        run = mesh_pb2.EventRun(agent=stream, epoch=watch.ring.epoch, first_seq=first, events_json=events)
-        return [mesh_pb2.NodeFrame(events=run)]
+        # A message above 4 MiB would end the stream.
+        return frames + self._streams.frames(BATCH_BYTES - sum(frame.ByteSize() for frame in frames))
 
     async def _read(self, stream: Any) -> None:
         silence_s = self._beat_s * MISSED_BEATS
@@ -473,9 +436,9 @@ class Link(Observer):
     def _take(self, frame: mesh_pb2.HypivisorFrame) -> None:
         match frame.WhichOneof("frame"):
             case "subscribe":
-                self._subscribe(frame.subscribe)
+                self._streams.subscribe(frame.subscribe)
             case "unsubscribe":
-                self._stop_watch(frame.unsubscribe.agent)
+                self._streams.unsubscribe(frame.unsubscribe.agent)
             case "watch_bank":
                 self.send(reply=self._banks.watch(frame.watch_bank))
             case "unwatch_bank":
@@ -503,54 +466,6 @@ class Link(Observer):
                 pass
             case unknown:
                 log.debug("a frame was skipped kind=%s", unknown)
-
-    def _subscribe(self, wanted: mesh_pb2.Subscribe) -> None:
-        stream = wanted.agent
-        watch = self._watches.get(stream)
-        try:
-            ring = watch.ring if watch is not None else self._ring_of(stream)
-        except HyperPiError as exc:
-            error = convert.error_to_wire(exc)
-            self.send(subscribed=mesh_pb2.Subscribed(subscription=wanted.subscription, error=error))
-            return
-        cursor = convert.cursor_from_wire(wanted.epoch, wanted.seq)
-        gap = cursor is not None and not ring.holds(cursor)
-        start = ring.head if cursor is None or gap else cursor.seq
-        opened = mesh_pb2.Subscribed(subscription=wanted.subscription, epoch=ring.epoch, seq=start, gap=gap)
-        self.send(subscribed=opened)
-        if watch is None:
-            self._watches[stream] = Watch(ring, start)
-            ring.listen(self._wake)
-        elif start < watch.seq:
-            self._replay(wanted.subscription, stream, ring, start, watch.seq)
-        # Else the others are behind the newcomer: it skips what it already has.
-        self._wake()
-
-    def _ring_of(self, stream: str) -> Ring:
-        """A terminal's ring is held until the watch is stopped. Raises NotFound."""
-        agent = agent_of(stream)
-        self.agents.roster.get(agent)
-        return self._terminals.hold(agent) if is_terminal(stream) else self.agents.log_of(agent).ring
-
-    def _replay(self, subscription: int, stream: str, ring: Ring, start: int, end: int) -> None:
-        """What one watcher lacks of what was already sent to the others."""
-        seq = start
-        for events in chunked(ring.since(start, 1 << 40)[: end - start], BATCH_BYTES):
-            run = mesh_pb2.EventRun(
-                agent=stream,
-                epoch=ring.epoch,
-                first_seq=seq + 1,
-                events_json=events,
-                subscription=subscription,
-            )
-            self.send(events=run)
-            seq += len(events)
-
-    def _stop_watch(self, stream: str) -> None:
-        if (watch := self._watches.pop(stream, None)) is not None:
-            watch.ring.unlisten(self._wake)
-            if is_terminal(stream):
-                self._terminals.release(agent_of(stream))
 
     async def _answer(self, call: mesh_pb2.Call) -> None:
         try:

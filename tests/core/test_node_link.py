@@ -53,7 +53,7 @@ def emit(agents: Agents, agent: str, count: int, size: int) -> None:
 
 
 def subscribe(link: Link, agent: str, number: int, epoch: str = "", seq: int = 0) -> None:
-    link._subscribe(mesh_pb2.Subscribe(subscription=number, agent=agent, epoch=epoch, seq=seq))
+    link._streams.subscribe(mesh_pb2.Subscribe(subscription=number, agent=agent, epoch=epoch, seq=seq))
 
 
 def batches(link: Link) -> list[list[mesh_pb2.NodeFrame]]:
