@@ -5,7 +5,7 @@ follows the agent; everything else belongs to the event loop of the screen.
 """
 
 import asyncio
-import shutil
+import os
 import sys
 import threading
 import uuid
@@ -153,14 +153,14 @@ class _Screen:
 
     def _write(self, parts: list[RenderableType]) -> None:
         if parts:
-            width = shutil.get_terminal_size().columns
+            width = _columns()
             sys.stdout.write(drawn(parts, width, coloured=self._coloured))
             sys.stdout.flush()
 
     # --- what is shown below ---------------------------------------------------------------------------
 
     def _live(self) -> StyleAndTextTuples:
-        width = shutil.get_terminal_size().columns - 2
+        width = _columns() - 2
         lines: StyleAndTextTuples = []
         for style, text in self._talk.live():
             shown = text if len(text) <= width else "…" + text[-(width - 1) :]
@@ -176,7 +176,7 @@ class _Screen:
         if cost := usage.get("cost_usd"):
             parts.append(f"${cost:.2f}")
         status = " " + " · ".join(part for part in parts if part)
-        room = shutil.get_terminal_size().columns - len(status) - 3
+        room = _columns() - len(status) - 3
         keys = next((keys for keys in KEYS if len(keys) <= room), "")
         return [("", f"{status}   {keys}")]
 
@@ -266,6 +266,11 @@ class _Screen:
         from hyperpi.cli.whole import show_whole
 
         show_whole(self._follower.agent, self._talk.name)
+
+
+def _columns() -> int:
+    """Of this very window: COLUMNS may be of another one."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns
 
 
 def _remark(text: str, style: str = "bright_black") -> RenderableType:

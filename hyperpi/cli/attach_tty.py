@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import os
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -74,7 +73,7 @@ class _Session:
         result = client.call("agent.attach", asked)
         self._agent = str(result["agent"])
         told = result["terminal"]
-        cols, rows = shutil.get_terminal_size()
+        cols, rows = _own_size()
         with contextlib.suppress(NotForThisRole, HyperPiError):
             if (told["cols"], told["rows"]) == (cols, rows):  # else it would not notice
                 client.call("agent.resize", {"agent": self._agent, "cols": cols, "rows": max(1, rows - 1)})
@@ -161,7 +160,7 @@ class _Session:
 
     def resized(self) -> None:
         """Our window has another size."""
-        cols, rows = shutil.get_terminal_size()
+        cols, rows = _own_size()
         self._post("agent.resize", cols=cols, rows=rows)
 
     def _leave(self) -> None:
@@ -183,6 +182,11 @@ class _Session:
 def _say(text: str) -> None:
     sys.stderr.write(f"\r\n[hyperpi: {text}]\r\n")
     sys.stderr.flush()
+
+
+def _own_size() -> os.terminal_size:
+    """Of this very window: COLUMNS and LINES may be of another one."""
+    return os.get_terminal_size(sys.stdout.fileno())
 
 
 def _has_ended(event: Json) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hosts import PATIENCE_S, Done, Host, Network, until
-from rig import TerminalPi
+from rig import PI, TerminalPi
 
 from hyperpi import runfile
 from hyperpi.cli.client import connect_local
@@ -148,6 +148,7 @@ class _Place:
 
     host: Host
     project: Path
+    program: Path | None = PI
 
     def environment(self, **more: str) -> dict[str, str]:
         return self.host.rig.environment(**more)
