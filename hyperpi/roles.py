@@ -33,6 +33,7 @@ METHOD_ROLES: dict[str, str] = {
     "agent.forget": OPERATOR,
     "agent.rename": OPERATOR,
     "agent.configure": OPERATOR,
+    "agent.resume": OPERATOR,
     "agent.answer": OPERATOR,
     "agent.policy": OPERATOR,
     "approval.list": VIEWER,

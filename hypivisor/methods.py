@@ -43,6 +43,7 @@ AUDITED = frozenset(
         "agent.forget",
         "agent.rename",
         "agent.configure",
+        "agent.resume",
         "agent.answer",
         "agent.policy",
         "node.spawn",
@@ -53,6 +54,8 @@ AUDITED = frozenset(
         "disk.restore",
     }
 )
+
+STARTS = frozenset({"node.spawn", "agent.resume"})  # a program: that may take a while
 
 # Recorded once for whoever begins to type in somebody's terminal, not for each key.
 AUDITED_ONCE = frozenset({"agent.input"})
@@ -136,6 +139,9 @@ class Methods:
         if method == "node.spawn":
             agent = msgspec.json.decode(result)["agent"]
             await self._trust.record_done(caller, method, {**_what(params), "agent": agent})
+        elif method == "agent.resume":
+            resumed_as = msgspec.json.decode(result)["agent"]
+            await self._trust.record_done(caller, method, {**_what(params), "resumed_as": resumed_as})
         elif method == "agent.answer":
             await self._trust.record_done(caller, method, {**_what(params), **_answered(result)})
         elif method == "agent.policy":
@@ -165,7 +171,7 @@ class Methods:
             params = {**params, "node": node}
         else:
             raise UnknownMethod(f"{method} cannot be asked of the mesh")
-        timeout_s = SPAWN_S if method == "node.spawn" else ASK_S
+        timeout_s = SPAWN_S if method in STARTS else ASK_S
         link = await self._links.link_soon(node)
         return await link.call(method, strict_json.encode(params), caller, timeout_s)
 

@@ -337,6 +337,11 @@ class Agents:
         record.cwd, record.project = cwd, project
         self._changed(agent)
 
+    def told_anew(self, agent: AgentId) -> None:
+        """What else its shape says may have changed."""
+        if agent in self.roster:
+            self._changed(agent)
+
     def forget(self, agent: AgentId) -> None:
         """Drop an ended agent and its log. Raises Conflict, NotFound."""
         self.roster.forget(agent)

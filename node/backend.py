@@ -8,6 +8,7 @@ import base64
 import logging
 import os
 import signal
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -123,6 +124,7 @@ class Backend(Observer):
             "agent.forget": self._agent_forget,
             "agent.rename": self._agent_rename,
             "agent.configure": self._agent_configure,
+            "agent.resume": self._agent_resume,
             "agent.answer": self._agent_answer,
             "agent.policy": self._agent_policy,
             "approval.list": self._approval_list,
@@ -349,6 +351,17 @@ class Backend(Observer):
         if not isinstance(answer, dict):
             raise Conflict("the agent did not say what it uses now", hint="look with `hyperpi show`")
         return {"model": answer.get("model"), "thinking": answer.get("thinking")}
+
+    async def _agent_resume(self, params: Json, caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Resume, params)
+        old = self._desks.agents.roster.get(self._agent(params))
+        agent = await self._desks.spawning.resume(old)
+        if wanted.prompt:
+            # Asked twice, since the answer was lost, it is one agent and one prompt.
+            prompt_id = f"resume-{old.id}-{zlib.crc32(wanted.prompt.encode()):08x}"
+            first = contract.Prompt(agent=agent, text=wanted.prompt, id=prompt_id)
+            await self._desks.prompts.take(agent, first, caller)
+        return {"agent": agent, "address": self._desks.agents.shape(agent).address}
 
     # --- approvals -------------------------------------------------------------------------------------
 

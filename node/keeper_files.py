@@ -5,6 +5,7 @@ node that starts learns from them what lives and what has ended meanwhile. Block
 """
 
 import logging
+import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 Why = Literal["exited", "keeper_lost", "never_started"]
 
 ASKED_TO_END = frozenset({"SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT"})  # by somebody, or for want of memory
+# What moves the cursor, sets colours or titles: escape sequences (ECMA-48), and control characters.
+NOT_TEXT = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]"
+)
 LAST_LINES = 20
 LINE_CHARS = 200
 
@@ -91,8 +96,10 @@ def end_of(ended: Ended) -> End:
     if ended.shutdown:
         detail = f"its keeper was told to end, as when the machine goes down ({_how(ended)})"
         return End("reboot", detail, code=ended.code, signal=ended.signal)
-    lines = [line.strip() for line in ended.output.splitlines() if line.strip()]
-    quiet = ended.code == 0 or ended.stopped or not lines
+    plain = NOT_TEXT.sub("", ended.output)
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    # What one that was ended by somebody else had been saying has nothing to do with it.
+    quiet = _why(ended) != "crash" or not lines
     detail = ended.detail if quiet else f"{ended.detail}: {lines[-1][:LINE_CHARS]}"
     output = "\n".join(line[:LINE_CHARS] for line in lines[-LAST_LINES:])
     return End(_why(ended), detail, code=ended.code, signal=ended.signal, output=output)

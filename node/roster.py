@@ -9,13 +9,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from hyperpi import contract
 from hyperpi.address import AgentId, clean_name, parse_address, unique_name
 from hyperpi.clock import rfc3339
 from hyperpi.errors import AmbiguousName, Conflict, NotFound
-from node.endings import End
+from node.endings import MISHAPS, End
+from node.kinds import Past, kind_named
 
 GRACE_S = 5.0  # a reload reconnects within it; longer silence is worth telling
 KEEP_EXITED_S = 30 * 86_400.0
@@ -67,6 +68,10 @@ class AgentRecord:
     ending: contract.Ending | None = None
     last_output: str = ""  # the last lines that it showed, of one that ended otherwise than well
     interrupted: bool = False  # it ended in the middle of a turn
+    args: tuple[str, ...] = ()  # that it was spawned with
+    headless: bool = False
+    resumed_from: AgentId | None = None
+    resumed_as: AgentId | None = None
 
     @property
     def live(self) -> bool:
@@ -124,6 +129,20 @@ class Roster:
         """The agent that a spawn request has started, or None."""
         return next((r for r in self if r.request_id == request_id), None)
 
+    def at_work_on(self, session: contract.Session) -> AgentRecord | None:
+        """The live agent whose conversation is this one: two that write to it would spoil it."""
+        return next((r for r in self if r.live and r.session is not None and _same(r.session, session)), None)
+
+    def stems_from(self, record: AgentRecord, ancestor: AgentId) -> bool:
+        """Whether an agent goes on, perhaps over others in between, with what that one had been at."""
+        seen = set()
+        while record.resumed_from in self._records and record.id not in seen:
+            seen.add(record.id)
+            if record.resumed_from == ancestor:
+                return True
+            record = self._records[record.resumed_from]
+        return False
+
     def resolve(self, text: str, node_names: frozenset[str]) -> AgentRecord:
         """An agent by id, name or name@node; a live one wins over ended ones of the same name.
 
@@ -154,10 +173,16 @@ class Roster:
         name: str,
         cwd: str,
         project: str | None,
-        request_id: str,
+        request_id: str | None,
         now: float,
+        args: tuple[str, ...] = (),
+        headless: bool = False,
+        resumes: AgentRecord | None = None,
     ) -> AgentRecord:
-        """An agent is being spawned: it is listed as `starting` before it has said a word."""
+        """An agent is being spawned: it is listed as `starting` before it has said a word.
+
+        One that goes on with an ended one's conversation inherits its session, and what it has to ask.
+        """
         record = AgentRecord(
             id=agent_id(instance),
             instance=instance,
@@ -168,7 +193,12 @@ class Roster:
             since=now,
             spawned=True,
             request_id=request_id,
+            args=args,
+            headless=headless,
         )
+        if resumes is not None:
+            record.resumed_from, resumes.resumed_as = resumes.id, record.id
+            record.session, record.ask_mode, record.model = resumes.session, resumes.ask_mode, resumes.model
         self._add(record)
         return record
 
@@ -323,7 +353,10 @@ class Roster:
 
     def give_up(self, agent: AgentId) -> AgentRecord:
         """Drop an agent whose start failed: nobody was told that it exists."""
-        return self._remove(self.get(agent))
+        record = self.get(agent)
+        if record.resumed_from in self._records:
+            self._records[record.resumed_from].resumed_as = None
+        return self._remove(record)
 
     def outdated(self, now: float) -> list[AgentRecord]:
         """Ended agents that are too old, or too many; the caller forgets them."""
@@ -375,6 +408,30 @@ class Roster:
         return True
 
 
+def _same(one: contract.Session, other: contract.Session) -> bool:
+    if one.file is not None or other.file is not None:
+        return one.file == other.file
+    return one.id is not None and one.id == other.id
+
+
+def resume_of(record: AgentRecord) -> Literal["offered", "possible"] | None:
+    """Whether an ended agent's conversation can be gone on with, and is worth offering to be."""
+    kind = kind_named(record.kind)
+    if record.live or record.resumed_as is not None or record.session is None or kind.resumed is None:
+        return None
+    if kind.resumed(record.args, past_of(record)) is None:
+        return None
+    why = record.ending.why if record.ending else "unknown"
+    broke_off = why == "reboot" or (record.interrupted and why in MISHAPS)
+    return "offered" if broke_off else "possible"
+
+
+def past_of(record: AgentRecord) -> Past:
+    """What an agent leaves behind."""
+    session = record.session or contract.Session()
+    return Past(session.id, session.file)
+
+
 def agent_shape(
     record: AgentRecord, *, node: str, node_name: str, watchers: int, pending: int = 0
 ) -> contract.Agent:
@@ -404,6 +461,8 @@ def agent_shape(
         ),
         pending=pending,
         ending=record.ending,
+        resumed_from=record.resumed_from,
+        resume=resume_of(record),
         pid_start=record.pid_start,
         terminal=record.terminal,
         thinking=record.thinking,

@@ -46,6 +46,7 @@ class SpawnOrder:
     new_folder: str | None = None  # made in `path`; the agent starts in it
     args: tuple[str, ...] = ()
     headless: bool = False  # without a terminal, where its kind can
+    session: str | None = None  # the one that its kind's adapter loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _start(
     argv = argv or (child_environment.get("SHELL", "/bin/sh"),)
     program = find_program(argv[0], child_environment.get("PATH", os.defpath))
     if kind.adapter is not None:
-        argv = kind.adapter((program, *argv[1:]))
+        argv = kind.adapter((program, *argv[1:]), order.session)
         program = argv[0]
     held = kind.held(argv)
     terminal_folder = str(home.make("node", "terminals") / order.agent) if held.terminal else None

@@ -4,22 +4,27 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 from hyperpi import contract
 from hyperpi.address import AgentId, clean_name
 from hyperpi.config import Home
 from hyperpi.contract import Json
-from hyperpi.errors import BadRequest
+from hyperpi.errors import BadRequest, Conflict
 from node.agents import Agents
 from node.folders import list_folders, project_of
 from node.keepers import KeeperBook
 from node.kinds import kind_named
 from node.policy import Policy
+from node.roster import AgentRecord, past_of
 from node.spawn import SpawnOrder, TerminalSize, start_agent
 
 log = logging.getLogger(__name__)
+
+
+Start = Callable[[], Coroutine[Any, Any, AgentId]]
 
 
 class Spawning:
@@ -43,7 +48,7 @@ class Spawning:
         self._home = home
         self._environment = environment
         self._user_home = user_home
-        self._starting: dict[str, asyncio.Task[AgentId]] = {}
+        self._starting: dict[tuple[str, str], asyncio.Task[AgentId]] = {}
 
     async def folders(self, wanted: contract.Folders) -> Json:
         """See node.folders of the contract."""
@@ -81,15 +86,25 @@ class Spawning:
             )
         if (known := self._agents.roster.by_request(wanted.request_id)) is not None and known.pid is not None:
             return known.id
-        starting = self._starting.get(wanted.request_id)
+        return await self._once(("spawn", wanted.request_id), lambda: self._spawn(wanted))
+
+    async def resume(self, old: AgentRecord) -> AgentId:
+        """Start a new agent that goes on with an ended one's conversation, in its folder and under its name.
+
+        If there is one already, that one. Raises Conflict, and as `spawn` does.
+        """
+        return await self._once(("resume", old.id), lambda: self._resume(old))
+
+    async def _once(self, wish: tuple[str, str], start: Start) -> AgentId:
+        starting = self._starting.get(wish)
         if starting is None:
-            starting = asyncio.create_task(self._start(wanted), name=f"spawn-{wanted.request_id}")
-            self._starting[wanted.request_id] = starting
-            starting.add_done_callback(lambda _: self._starting.pop(wanted.request_id, None))
+            starting = asyncio.create_task(start(), name=" ".join(wish))
+            self._starting[wish] = starting
+            starting.add_done_callback(lambda _: self._starting.pop(wish, None))
         # Shielded: whoever asked may give up, the start is under way all the same.
         return await asyncio.shield(starting)
 
-    async def _start(self, wanted: contract.Spawn) -> AgentId:
+    async def _spawn(self, wanted: contract.Spawn) -> AgentId:
         folder = wanted.new_folder or Path(wanted.path).name
         record = self._agents.roster.expect(
             instance=str(uuid.uuid4()),
@@ -99,16 +114,63 @@ class Spawning:
             project=None,
             request_id=wanted.request_id,
             now=time.time(),
+            args=tuple(wanted.args),
+            headless=wanted.headless,
         )
+        return await self._start(record, record.args, new_folder=wanted.new_folder)
+
+    async def _resume(self, old: AgentRecord) -> AgentId:
+        roster = self._agents.roster
+        if old.live:
+            raise Conflict(
+                f"{old.name} has not ended: it is {old.state}", hint=f"`hyperpi attach {old.name}`"
+            )
+        if old.session is not None and (now := roster.at_work_on(old.session)) is not None:
+            if not roster.stems_from(now, old.id):
+                raise Conflict(f"{now.name} has that conversation open", hint=f"`hyperpi attach {now.name}`")
+            return now.id
+        kind, past = kind_named(old.kind), past_of(old)
+        how = kind.resumed(old.args, past) if kind.resumed is not None else None
+        if how is None or not await asyncio.to_thread(kind.left, past):
+            raise Conflict(
+                f"{old.name} left no conversation to go on with",
+                hint=f"start another agent: `hyperpi spawn {old.cwd}`",
+            )
+        record = roster.expect(
+            instance=str(uuid.uuid4()),
+            kind=old.kind,
+            name=old.name,
+            cwd=old.cwd,
+            project=old.project,
+            request_id=None,
+            now=time.time(),
+            args=old.args,
+            headless=old.headless,
+            resumes=old,
+        )
+        try:
+            return await self._start(record, how.args, session=how.session)
+        finally:
+            self._agents.told_anew(old.id)
+
+    async def _start(
+        self,
+        record: AgentRecord,
+        args: tuple[str, ...],
+        *,
+        new_folder: str | None = None,
+        session: str | None = None,
+    ) -> AgentId:
         self._agents.expect(record)
         order = SpawnOrder(
             agent=record.id,
             instance=record.instance,
-            kind=wanted.kind,
-            path=wanted.path,
-            new_folder=wanted.new_folder,
-            args=tuple(wanted.args),
-            headless=wanted.headless,
+            kind=record.kind,
+            path=record.cwd,
+            new_folder=new_folder,
+            args=args,
+            headless=record.headless,
+            session=session,
         )
         try:
             spawned = await start_agent(
@@ -124,11 +186,11 @@ class Spawning:
         project = await asyncio.to_thread(project_of, spawned.cwd, self._user_home)
         self._keepers.started(spawned)
         self._agents.placed(record.id, spawned.cwd, project.name if project else None)
-        registers = kind_named(wanted.kind).registers
+        registers = kind_named(record.kind).registers
         self._agents.held(record.id, spawned.pid, spawned.pid_start, registers=registers)
         if spawned.terminal_folder is not None:  # at once: whoever has started it may look right away
             size = TerminalSize()
             self._agents.has_terminal(record.id, contract.TerminalSize(cols=size.cols, rows=size.rows))
         await self._saved(record.id)  # before the answer: the same request after a crash starts no second one
-        log.info("agent spawned agent=%s kind=%s pid=%d", record.id, wanted.kind, spawned.pid)
+        log.info("agent spawned agent=%s kind=%s pid=%d", record.id, record.kind, spawned.pid)
         return record.id

@@ -65,6 +65,10 @@ VIEWER_METHODS = {
     "agent.configure": Row(
         "`{model, thinking}`: what the agent uses now; -32602 with near ones for an unknown model"
     ),
+    "agent.resume": Row(
+        "`{agent, address}` of the new agent, or of the one that goes on with it already; -32009 while it "
+        "has not ended, or with nothing to go on with"
+    ),
     "agent.answer": Row("`{approval: Approval}` as it was decided; -32009 when somebody was faster"),
     "agent.policy": Row("`{mode, from}`: what holds now; -32012 when node.toml wants a stricter one"),
     "approval.list": Row("`{approvals: [Approval with address], complete}`, oldest first"),

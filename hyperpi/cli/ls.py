@@ -141,6 +141,8 @@ def _print(roster: Roster, node: str | None, state: str | None, everything: bool
         print_table(COLUMNS, [roster.row(agent, time.time()) for agent in shown])
         if hidden:
             note(f"and {hidden} more that have ended: `hyperpi ls --all`")
+        if broke_off := sum(agent.get("resume") == "offered" for agent in agents):
+            note(f"{broke_off} interrupted by mishap: `hyperpi resume --all-interrupted`, or `forget` them")
 
 
 def _cut(agents: list[Json], everything: bool) -> tuple[list[Json], int]:

@@ -25,6 +25,7 @@ VERBS = {
     "abort": ("hyperpi.cli.acts:abort", "End what an agent is doing now", "Agents"),
     "stop": ("hyperpi.cli.acts:stop", "End an agent", "Agents"),
     "forget": ("hyperpi.cli.acts:forget", "Remove an ended agent from the lists", "Agents"),
+    "resume": ("hyperpi.cli.resume:resume", "Go on with what an ended agent had been at", "Agents"),
     "rename": ("hyperpi.cli.acts:rename", "Give an agent another name", "Agents"),
     "model": ("hyperpi.cli.model:model", "Which model an agent uses, or shall use", "Agents"),
     "approvals": ("hyperpi.cli.approvals:approvals", "What agents wait for", "Agents"),

@@ -46,6 +46,7 @@ def _print(agent: Json, now: float) -> None:
             ("state", state_cell(agent.get("state"), agent.get("detail"))),
             ("ended by", _ending(agent.get("ending") or {})),
             ("last output", _last_output(agent)),
+            ("go on", f"hyperpi resume {one_line(agent.get('address'))}" if agent.get("resume") else ""),
             ("since", ago(agent.get("since"), now)),
             ("last activity", ago(agent.get("last_event"), now)),
             ("seen alive by", ", ".join(proofs)),

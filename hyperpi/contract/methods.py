@@ -43,6 +43,13 @@ class Prompt(Shape):
     id: str | None = None
 
 
+class Resume(Shape):
+    """agent.resume: a new agent goes on with an ended one's conversation. Nothing is run by itself."""
+
+    agent: str
+    prompt: str | None = None
+
+
 class Rename(Shape):
     """agent.rename."""
 
@@ -309,6 +316,7 @@ METHOD_PARAMS: dict[str, type[Shape]] = {
     "agent.forget": AgentParams,
     "agent.rename": Rename,
     "agent.configure": Configure,
+    "agent.resume": Resume,
     "agent.snapshot": AgentParams,
     "agent.answer": Answer,
     "agent.policy": AgentPolicy,

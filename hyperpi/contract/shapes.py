@@ -84,7 +84,8 @@ class Agent(Shape):
     usage: Usage
     pending: int = 0  # approvals that it waits for
     ending: Ending | None = None  # of one that has exited, once it is known
-    resumed_from: str | None = None
+    resumed_from: str | None = None  # id of the ended agent whose conversation it goes on with
+    resume: Literal["offered", "possible"] | None = None  # agent.resume; offered: it broke off by mishap
     terminal: TerminalSize | None = None  # if it runs in one that its node holds
     thinking: str | None = None  # how hard its model thinks, as the agent calls it
     pid_start: str | None = None  # tells that process from others with its pid; opaque

@@ -1,11 +1,11 @@
 """What a node must know of each kind of agent that it can start: a small file describes one."""
 
 from node.kinds import acp, pi, terminal
-from node.kinds.kind import Kind
+from node.kinds.kind import Kind, Past, Resumption
 
 KINDS = {kind.name: kind for kind in (acp.KIND, pi.KIND, terminal.KIND)}
 
-__all__ = ["KINDS", "Kind", "kind_named"]
+__all__ = ["KINDS", "Kind", "Past", "Resumption", "kind_named"]
 
 
 def kind_named(name: str) -> Kind:

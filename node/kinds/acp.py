@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from node.kinds.kind import Kind
+from node.kinds.kind import Kind, Past, Resumption
 
 # The first words of a command; a caller may add arguments. Whether one is installed here is another matter.
 KNOWN: Final = (
@@ -38,4 +38,9 @@ def adapter_argv(command: Sequence[str], session: str | None = None) -> tuple[st
     return (*ADAPTER, *loading, "--", *command)
 
 
-KIND: Final = Kind("acp", command=(), headless=(), adapter=adapter_argv)
+def resumed(args: Sequence[str], past: Past) -> Resumption | None:
+    """The same command, which is told to load the session."""
+    return Resumption(tuple(args), session=past.session) if past.session else None
+
+
+KIND: Final = Kind("acp", command=(), headless=(), adapter=adapter_argv, resumed=resumed)

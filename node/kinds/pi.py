@@ -4,12 +4,47 @@ Its global extension registers it with the node by itself, so its conversation a
 of one session. A headless one reads commands from its stdin, which the keeper holds open.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Final
 
-from node.kinds.kind import Held, Kind
+from node.kinds.kind import Held, Kind, Past, Resumption
 
+MAX_HEADER_BYTES: Final = 64 << 10
 HEADLESS: Final = ("--mode", "rpc")
+
+# What of its command line belongs to pi and not to one conversation: a first prompt must not be run again.
+KEPT_WITH_VALUE: Final = frozenset(
+    {
+        "--append-system-prompt",
+        "--extension",
+        "--model",
+        "--models",
+        "--prompt-template",
+        "--provider",
+        "--session-dir",
+        "--skill",
+        "--system-prompt",
+        "--theme",
+        "--thinking",
+        "--tools",
+        "-e",
+        "-t",
+    }
+)
+KEPT: Final = frozenset(
+    {
+        "--no-builtin-tools",
+        "--no-context-files",
+        "--no-extensions",
+        "--no-prompt-templates",
+        "--no-skills",
+        "--no-themes",
+        "--no-tools",
+        "--offline",
+    }
+)
 
 
 def held(argv: Sequence[str]) -> Held:
@@ -19,4 +54,28 @@ def held(argv: Sequence[str]) -> Held:
     return Held(terminal=True)
 
 
-KIND: Final = Kind("pi", command=("pi",), headless=HEADLESS, held=held)
+def resumed(args: Sequence[str], past: Past) -> Resumption | None:
+    """A pi that opens the session file of the past one. Without a file there is nothing to go on with."""
+    if not past.file or not PurePath(past.file).is_absolute():
+        return None
+    kept: list[str] = []
+    words = iter(args)
+    for word in words:
+        if word in KEPT_WITH_VALUE:
+            kept += [word, next(words, "")]
+        elif word in KEPT:
+            kept.append(word)
+    return Resumption((*kept, "--session", past.file))
+
+
+def left(past: Past) -> bool:
+    """Whether a session stands in that file: pi writes into whatever it is given. Blocks."""
+    try:
+        with open(past.file or "", "rb") as file:
+            header: object = json.loads(file.readline(MAX_HEADER_BYTES))
+    except (OSError, ValueError):
+        return False
+    return isinstance(header, dict) and header.get("type") == "session"
+
+
+KIND: Final = Kind("pi", command=("pi",), headless=HEADLESS, held=held, resumed=resumed, left=left)

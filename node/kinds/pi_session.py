@@ -44,13 +44,17 @@ class SessionFiles:
         file = record.session.file if record.session else None
         if record.kind != "pi" or not file:
             return None
-        return await asyncio.to_thread(read_page, Path(file), before, limit)
+        # Another agent may have gone on with it: what it has written since is not this one's.
+        until = record.ending.at if record.resumed_as is not None and record.ending is not None else None
+        return await asyncio.to_thread(read_page, Path(file), before, limit, until)
 
 
-def read_page(path: Path, before: str | None, limit: int) -> tuple[list[Json], bool] | None:
+def read_page(
+    path: Path, before: str | None, limit: int, until: str | None = None
+) -> tuple[list[Json], bool] | None:
     """The last `limit` entries (before an entry's id) of a session file, within MAX_ANSWER_BYTES. Blocks."""
     try:
-        branch = read_branch(path)
+        branch = read_branch(path, until)
     except OSError:
         return None
     entries = [entry for raw in branch if (entry := entry_of(raw)) is not None]
@@ -67,8 +71,8 @@ def read_page(path: Path, before: str | None, limit: int) -> tuple[list[Json], b
     return page[::-1], len(page) < len(entries)
 
 
-def read_branch(path: Path) -> list[Mapping[str, Any]]:
-    """The raw entries from the root to the last one written. Raises OSError."""
+def read_branch(path: Path, until: str | None = None) -> list[Mapping[str, Any]]:
+    """The raw entries from the root to the last one written (until an RFC 3339 time). Raises OSError."""
     by_id: dict[str, Mapping[str, Any]] = {}
     last: Mapping[str, Any] | None = None
     with path.open("rb") as file:
@@ -78,6 +82,8 @@ def read_branch(path: Path) -> list[Mapping[str, Any]]:
             except ValueError:
                 continue  # a line cut short by a crash
             if isinstance(raw, dict) and isinstance(raw.get("id"), str) and raw.get("type") != "session":
+                if until is not None and str(raw.get("timestamp", "")) > until:
+                    break
                 by_id[raw["id"]] = last = raw
     branch: list[Mapping[str, Any]] = []
     while last is not None and len(branch) <= len(by_id):

@@ -10,6 +10,7 @@ import { dialogFlow, joinFlow } from "./flows/dialogs.js";
 import { inspectorFlow } from "./flows/inspector.js";
 import { loginFlow } from "./flows/login.js";
 import { recordingFlow } from "./flows/recording.js";
+import { resumeFlow } from "./flows/resuming.js";
 import { rosterFlow } from "./flows/roster.js";
 import { spawnFlow } from "./flows/spawn.js";
 import { terminalFlow } from "./flows/terminal.js";
@@ -128,6 +129,7 @@ const actions = {
   ...recording.actions,
   ...inspector,
   ...dialogs,
+  ...resumeFlow(page),
   ...spawnFlow(page),
   ...joinFlow(page),
   ...trust,

@@ -128,6 +128,19 @@ export function needsPerson(agent) {
 }
 
 /**
+ * Agents that broke off by mishap on machines that are there, so that they can be gone on with.
+ * @param {State} state
+ * @param {ReadonlySet<string>} passedOver  those that this viewer has put off
+ * @returns {Agent[]}
+ */
+export function offeredAgain(state, passedOver) {
+  const { agents, nodes } = state.mesh ?? {};
+  return [...(agents?.values() ?? [])].filter(
+    (agent) => agent.resume === "offered" && !passedOver.has(agent.id) && nodes?.get(agent.node)?.state === "online",
+  );
+}
+
+/**
  * Which part of the way to this agent is gone, for the line above its conversation.
  * @param {State} state
  * @param {Agent | undefined} agent

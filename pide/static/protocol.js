@@ -18,6 +18,16 @@
 /** @typedef {{model?: string | null, thinking?: string | null, models?: string[], thinking_levels?: string[]}} Choices  models that an agent could use, levels at which it could think */
 
 /**
+ * @typedef {object} Ending
+ * @property {"quit" | "crash" | "killed" | "closed" | "stopped" | "reboot" | "upgrade" | "unknown"} why
+ * @property {string} at
+ * @property {boolean} [interrupted]  in the middle of a turn
+ * @property {string | null} [by]
+ * @property {number | null} [code]
+ * @property {string | null} [signal]
+ */
+
+/**
  * @typedef {object} Agent
  * @property {string} id
  * @property {string} name
@@ -41,6 +51,8 @@
  * @property {number} [pending]  approvals that it waits for
  * @property {string | null} [resumed_from]
  * @property {{cols: number, rows: number} | null} [terminal]  if it runs, or ran, in one that its node holds
+ * @property {"offered" | "possible" | null} [resume]  agent.resume; offered: it broke off by mishap
+ * @property {Ending | null} [ending]
  */
 
 /**
@@ -188,6 +200,7 @@ const NEEDED = /** @type {Record<string, Role>} */ ({
   "agent.abort": "operator",
   "agent.stop": "operator",
   "agent.forget": "operator",
+  "agent.resume": "operator",
   "agent.rename": "operator",
   "agent.configure": "operator",
   "agent.answer": "operator",

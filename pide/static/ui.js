@@ -60,6 +60,8 @@ import { noFilter } from "./trust.js";
  * @property {ReadonlyMap<string, string>} attachErrors
  * @property {ReadonlySet<string>} putOff     approvals to which this viewer said "not now"
  * @property {ReadonlySet<string>} answering  approvals whose answer is on its way
+ * @property {ReadonlySet<string>} resuming   ended agents that are being gone on with
+ * @property {ReadonlySet<string>} passedOver interrupted agents that this viewer has put off
  * @property {DiskLook} disk
  * @property {LetIn} letIn
  * @property {import("./trust.js").TrailFilter} trailFilter
@@ -104,6 +106,8 @@ export function firstUi() {
     attachErrors: new Map(),
     putOff: new Set(),
     answering: new Set(),
+    resuming: new Set(),
+    passedOver: new Set(),
     disk: { row: null, opened: null, replay: false, commit: null, playing: false },
     letIn: { what: "machine", role: "operator", name: "", ttl_s: 900, uses: 1, made: null, busy: false, error: "" },
     trailFilter: noFilter(),

@@ -205,6 +205,12 @@ class Mesh:
         self.find(params["agent"])["name"] = clean_name(params["name"])
         return {}
 
+    def _agent_resume(self, params: Json) -> Json:
+        old = self.find(params["agent"])
+        if old["state"] != "exited":
+            raise Refused(-32009, f"{old['name']} has not ended: it is {old['state']}")
+        return {"agent": f"{old['id']}-again", "address": old["address"]}
+
     def _node_folders(self, params: Json) -> Json:
         path = params.get("path") or "/home/ann"
         folders = [{"name": "site", "path": f"{path}/site", "project": "git", "agents": 1}]

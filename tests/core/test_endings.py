@@ -25,6 +25,12 @@ def ended(**facts: object) -> Ended:
     [
         ({"code": 0, "output": "bye\n"}, "quit", "exit code 0"),
         ({"code": 3, "output": "a\nout of tea\n\n"}, "crash", "exit code 3: out of tea"),
+        (
+            {"code": 1, "output": "\x1b[31mno \x1b]0;t\x07tea\x1b[0m\r\n\x1b[?25l"},
+            "crash",
+            "exit code 1: no tea",
+        ),
+        ({"signal": "SIGKILL", "output": "\x1b[2Ksomething else"}, "killed", "killed by SIGKILL"),
         ({"signal": "SIGSEGV"}, "crash", "killed by SIGSEGV"),
         ({"signal": "SIGKILL"}, "killed", "killed by SIGKILL"),
         ({"signal": "SIGHUP"}, "closed", "killed by SIGHUP"),

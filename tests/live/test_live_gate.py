@@ -268,6 +268,7 @@ CHANGES = {
     "agent.abort": {"agent": "watched"},
     "agent.stop": {"agent": "watched"},
     "agent.forget": {"agent": "watched"},
+    "agent.resume": {"agent": "watched"},
     "agent.rename": {"agent": "watched", "name": "mine"},
     "node.folders": {"node": "den"},
     "node.spawn": {"node": "den", "path": "/", "request_id": "r1"},

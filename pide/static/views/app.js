@@ -19,7 +19,7 @@ import { toastView } from "./toast.js";
 /**
  * @typedef {import("./roster.js").RosterActions & import("./stage.js").StageActions & import("./inspector.js").InspectorActions
  *   & import("./node.js").NodeActions & import("./dialogs.js").DialogActions
- *   & import("./inbox.js").InboxActions & import("./mesh_page.js").MeshPageActions & {login: (token: string) => void, retryNow: () => void}} Actions
+ *   & import("./inbox.js").InboxActions & import("./mesh_page.js").MeshPageActions & import("./banner.js").InterruptedActions & {login: (token: string) => void, retryNow: () => void}} Actions
  */
 
 /**

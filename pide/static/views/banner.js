@@ -1,18 +1,25 @@
-/** What is between this page and the mesh, if something is. One line, in words that say which part is gone. */
+/**
+ * What is between this page and the mesh, if something is. One line, in words that say which part is gone. Else
+ * what a mishap has interrupted.
+ */
 
 import { html, nothing } from "../vendor/lit.js";
+import { offeredAgain } from "../presence.js";
+import { allows } from "../protocol.js";
 
 /** @typedef {import("../state.js").State} State */
 /** @typedef {import("../ui.js").Ui} Ui */
+/** @typedef {{resumeAll: () => void, showInterrupted: () => void, passOver: () => void}} InterruptedActions */
 
 /**
  * @param {State} state
  * @param {Ui} ui
- * @param {{retryNow: () => void}} actions
+ * @param {{retryNow: () => void} & InterruptedActions} actions
  */
 export function bannerView(state, ui, actions) {
   const { link } = state;
-  if (link.phase === "open" || link.phase === "stopped" || link.phase === "signed_out") return nothing;
+  if (link.phase === "open") return interruptedView(state, ui, actions);
+  if (link.phase === "stopped" || link.phase === "signed_out") return nothing;
   if (link.phase === "connecting" && link.attempt === 0) {
     return state.mesh === null ? nothing : html`<div class="banner" data-tone="info" role="status">Connecting again…</div>`;
   }
@@ -24,6 +31,26 @@ export function bannerView(state, ui, actions) {
     <span class="spring"></span>
     <span class="faint">${when}</span>
     ${link.phase === "waiting" ? html`<button class="link" @click=${actions.retryNow}>Try now</button>` : nothing}
+  </div>`;
+}
+
+/**
+ * @param {State} state
+ * @param {Ui} ui
+ * @param {InterruptedActions} actions
+ */
+function interruptedView(state, ui, actions) {
+  const agents = offeredAgain(state, ui.passedOver);
+  if (!agents.length || !allows(state.me?.role, "agent.resume")) return nothing;
+  const rebooted = agents.every((agent) => agent.ending?.why === "reboot");
+  const busy = agents.some((agent) => ui.resuming.has(agent.id));
+  return html`<div class="banner" data-tone="info" role="status">
+    <b>${agents.length === 1 ? `${agents[0]?.name} was interrupted.` : `${agents.length} agents were interrupted.`}</b>
+    <span>${rebooted ? "Their machine was restarted." : "They ended by mishap."} Their conversations are kept.</span>
+    <span class="spring"></span>
+    <button class="link" ?disabled=${busy} @click=${actions.resumeAll}>${agents.length === 1 ? "Resume" : "Resume all"}</button>
+    <button class="link" @click=${actions.showInterrupted}>Show</button>
+    <button class="link" @click=${actions.passOver}>Not now</button>
   </div>`;
 }
 

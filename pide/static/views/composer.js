@@ -22,6 +22,7 @@ import { icon } from "./icons.js";
  * @property {(prompt: Prompt) => void} editAgain
  * @property {(prompt: Prompt) => void} dismiss
  * @property {(event: KeyboardEvent) => void} composerKey
+ * @property {(agent: string) => void} resume
  */
 
 const MODES = /** @type {{mode: PromptMode, text: string, title: string}[]} */ ([
@@ -88,7 +89,10 @@ export function composerView(state, ui, agent, id, actions) {
                   </div>`
                 : html`<span class="faint not-phone">${ended ? "" : html`<kbd>Enter</kbd> sends, <kbd>Shift</kbd> <kbd>Enter</kbd> new line`}</span>`}
               <span class="spring"></span>
-              <button class="button primary send" ?disabled=${ended || draft.trim() === ""} aria-label="Send" @click=${() => actions.send(id)}>${icon("send")}</button>
+              ${agent?.resume && allows(state.me?.role, "agent.resume")
+                ? html`<button class="button primary" title="A new agent goes on with this conversation; no turn is run again" ?disabled=${ui.resuming.has(id)} @click=${() => actions.resume(id)}>${ui.resuming.has(id) ? "Resuming…" : "Resume"}</button>`
+                : nothing}
+              <button class="button primary send" ?hidden=${ended} ?disabled=${ended || draft.trim() === ""} aria-label="Send" @click=${() => actions.send(id)}>${icon("send")}</button>
             </div>
           </div>`
         : html`<p class="faint composer-note">You are signed in as ${state.me?.role ?? "viewer"}: you can read, not write. An operator's login can prompt.</p>`}

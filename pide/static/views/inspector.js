@@ -94,7 +94,7 @@ function agentCard(state, ui, agent, actions) {
         <dt>session</dt><dd class="path">${visible(session?.name ?? session?.id ?? "not told")}</dd>
         ${session?.file ? html`<dt>session file</dt><dd class="path">${visible(session.file)}</dd>` : nothing}
         <dt>pid</dt><dd>${agent.pid ?? "–"}</dd>
-        ${agent.resumed_from ? html`<dt>continues</dt><dd class="path">${agent.resumed_from}</dd>` : nothing}
+        ${agent.resumed_from ? html`<dt>continues</dt><dd><a href=${addressOf({ kind: "agent", id: agent.resumed_from })}>${state.mesh?.agents.get(agent.resumed_from)?.name ?? agent.resumed_from}</a></dd>` : nothing}
       </dl>
     </section>
     <section class="card" aria-label="Usage">

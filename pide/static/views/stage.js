@@ -133,6 +133,7 @@ function menuView(state, agent, node, actions) {
       <button @click=${() => actions.copy(address, "address")}>Copy address</button>
       ${allows(role, "agent.rename") ? html`<button @click=${() => actions.askRename(agent)}>Rename…</button>` : nothing}
       ${allows(role, "agent.stop") && agent.state !== "exited" ? html`<button class="danger" @click=${() => actions.askStop(agent)}>Stop agent…</button>` : nothing}
+      ${allows(role, "agent.resume") && agent.resume ? html`<button @click=${() => actions.resume(agent.id)}>Resume</button>` : nothing}
       ${allows(role, "agent.forget") && agent.state === "exited" ? html`<button class="danger" @click=${() => actions.askForget(agent)}>Forget…</button>` : nothing}
     </div>
   </details>`;

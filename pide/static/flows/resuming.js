@@ -1,0 +1,48 @@
+/** Going on with agents that have ended. */
+
+import { offeredAgain } from "../presence.js";
+import { visible } from "../format.js";
+import { messageOf } from "../client.js";
+
+const START_TIMEOUT_S = 30;
+
+/** @param {import("../page.js").Page} page */
+export function resumeFlow(page) {
+  /** @param {ReadonlySet<string>} resuming */
+  const look = (resuming) => page.look({ resuming });
+
+  /**
+   * @param {string} agent
+   * @returns {Promise<string | null>} the new agent's id
+   */
+  const start = async (agent) => {
+    if (page.ui.resuming.has(agent)) return null;
+    look(new Set([...page.ui.resuming, agent]));
+    try {
+      // Asked again for the same agent it is still one that goes on with it.
+      const { agent: now } = await page.request("agent.resume", { agent }, START_TIMEOUT_S);
+      return now;
+    } catch (error) {
+      const name = page.state.mesh?.agents.get(agent)?.name ?? agent;
+      page.toast(`${visible(name)} was not resumed: ${messageOf(error)}`, "bad");
+      return null;
+    } finally {
+      look(new Set([...page.ui.resuming].filter((one) => one !== agent)));
+    }
+  };
+
+  return {
+    /** @param {string} agent */
+    resume: async (agent) => {
+      const now = await start(agent);
+      if (now) page.go({ kind: "agent", id: now });
+    },
+    resumeAll: async () => {
+      const wanted = offeredAgain(page.state, page.ui.passedOver);
+      const started = (await Promise.all(wanted.map((agent) => start(agent.id)))).filter((id) => id !== null);
+      if (started.length) page.toast(`${started.length} resumed. They wait for you: no turn was run again.`);
+    },
+    showInterrupted: () => page.look({ chip: "ended", filter: "", cursor: null, screen: "roster" }),
+    passOver: () => page.look({ passedOver: new Set([...page.ui.passedOver, ...offeredAgain(page.state, page.ui.passedOver).map((agent) => agent.id)]) }),
+  };
+}
