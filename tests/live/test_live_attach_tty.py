@@ -11,9 +11,10 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from live import COMMAND, PATIENCE_S, Program, System, new_system, until
+from live import COMMAND, PATIENCE_S, TOKEN, Program, System, new_system, until
 from test_live_terminals import folder, keeper_of, spawn
 
 LEAVE = "\x1d"
@@ -22,13 +23,13 @@ LEAVE = "\x1d"
 class Window:
     """A terminal window in which a command runs."""
 
-    def __init__(self, system: System, *argv: str, cols: int = 90, rows: int = 25) -> None:
+    def __init__(self, environment: dict[str, str], *argv: str) -> None:
         self.seen = ""
         self._master, slave = pty.openpty()
-        termios.tcsetwinsize(slave, (rows, cols))
+        termios.tcsetwinsize(slave, (25, 90))
         command = [*COMMAND, *argv]
         self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env=system.environment, start_new_session=True
+            command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
         )
         os.close(slave)
 
@@ -64,8 +65,8 @@ class Window:
 
 
 @contextlib.contextmanager
-def window(system: System, *argv: str) -> Iterator[Window]:
-    made = Window(system, *argv)
+def window(system: System, *argv: str, **environment: str) -> Iterator[Window]:
+    made = Window({**system.environment, "TERM": "xterm-256color", **environment}, *argv)
     try:
         yield made
     finally:
@@ -100,6 +101,36 @@ async def test_keys_and_screen_and_size_are_the_agents_and_leaving_leaves_it(
         again.shows("it has ended: exit code 3")
         assert again.ended() == 0
     await program.knows(agent, state="exited")
+
+
+async def test_both_work_from_a_machine_that_knows_only_the_address_and_has_a_token(
+    system: System, program: Program, tmp_path: Path
+):
+    elsewhere = {"HYPERPI_HOME": str(tmp_path / "empty"), "HYPIVISOR": system.url, "HYPI_TOKEN": TOKEN}
+    agent = await spawn(program, "den", folder(system), "sh", name="faraway")
+    with window(system, "attach", "faraway", "--tty", **elsewhere) as one:
+        one.shows("Ctrl-] leaves it")
+        one.types("echo he$((1+1))llo\r")
+        one.shows("he2llo")
+        one.types(LEAVE)
+        assert one.ended() == 0
+    async with system.agent("talker") as talker:
+        with window(system, "attach", "talker", **elsewhere) as one:
+            await asyncio.to_thread(one.shows, "old 4")
+            one.types("from afar\r")
+            await talker.until(lambda: talker.prompts, "the prompt")
+            await asyncio.to_thread(one.shows, "from afar")
+            one.types("\x04")
+            assert await asyncio.to_thread(one.ended) == 0
+    async with system.owner() as owner:  # who may only look sees, and hears that it cannot type
+        viewer = (await owner.call("token.create", {"role": "viewer"}, 10))["token"]
+    with window(system, "attach", "faraway", "--tty", **{**elsewhere, "HYPI_TOKEN": viewer}) as one:
+        one.shows("he2llo")
+        one.types("x")
+        one.shows("what you type does not arrive")
+        one.types(LEAVE)
+        assert one.ended() == 0
+    await program.call("agent.stop", agent=agent)
 
 
 async def test_it_comes_back_by_itself_whatever_was_restarted():
