@@ -730,6 +730,36 @@ GUARDS = (
         "        if False:\n",
         (APPROVALS + "test_silence_denies_and_an_answer_that_comes_later_is_too_late",),
     ),
+    Guard(
+        "terminal-handed-over",
+        AGENTS,
+        "nobody but its keeper hands over an agent's terminal",
+        "node/masters.py",
+        "if len(fds) == 1 and pid is not None and pid == self._keeper_of(said.agent):",
+        "if len(fds) == 1:",
+        ("tests/node/test_terminal_keeper.py::test_nobody_but_its_keeper_hands_over_a_terminal",),
+    ),
+    Guard(
+        "terminal-viewer",
+        AGENTS,
+        "who may only look types nothing",
+        "hyperpi/roles.py",
+        '"agent.input": OPERATOR,',
+        '"agent.input": VIEWER,',
+        (
+            "tests/live/test_live_attach_tty.py"
+            "::test_both_work_from_a_machine_that_knows_only_the_address_and_has_a_token",
+        ),
+    ),
+    Guard(
+        "typist-recorded",
+        AUDIT,
+        "who begins to type in somebody's terminal is in the trail",
+        "hypivisor/methods.py",
+        'AUDITED_ONCE = frozenset({"agent.input"})',
+        "AUDITED_ONCE: frozenset[str] = frozenset()",
+        ("tests/live/test_live_terminals.py::test_who_types_is_in_the_audit_trail_once",),
+    ),
     # --- the audit trail and the log -----------------------------------------------------------------------
     Guard(
         "audit-first",
