@@ -18,6 +18,7 @@ import msgspec
 from hyperpi import __version__, strict_json, tls
 from hyperpi.address import AgentId, NodeId, agent_of, is_terminal
 from hyperpi.clock import OFF_S
+from hyperpi.contract import Json
 from hyperpi.errors import BadMessage, Conflict, HyperPiError, NodeUnreachable, NotFound, Overloaded
 from hyperpi.event import Cursor, Reset
 from hyperpi.roles import AGENT, OPERATOR, Caller
@@ -59,6 +60,9 @@ class NodeMemory(Protocol):
 
     async def node_left(self, node: NodeId) -> None:
         """It left the mesh by itself."""
+
+    def approval_settled(self, node: NodeId, details: Json) -> None:
+        """One of its agents' approvals was decided there: at a terminal, or by time."""
 
 
 _EPOCH = re.compile(r"[A-Za-z0-9._-]{0,64}")
@@ -375,6 +379,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         name = self.registry.nodes[link.node].name
         allowed = {
             "prompt.changed": kind == "agent" and self._has(link, which),
+            "approval.settled": kind == "agent" and self._has(link, which),
             "scroll.changed": kind == "sender" and speaks_for(which, name, link.node, self._home()),
         }
         try:
@@ -382,6 +387,8 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         except msgspec.DecodeError:
             allowed = {}
         if allowed.get(notice.method, False):
+            if notice.method == "approval.settled":
+                self._memory.approval_settled(link.node, msgspec.json.decode(notice.params_json))
             self._notice(notice)
         else:
             log.warning("a notice was refused node=%s method=%s", link.node, notice.method)

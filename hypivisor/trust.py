@@ -8,6 +8,7 @@ import asyncio
 import getpass
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from hypivisor.tokens import NODE, PRE_SHARED, Credential, Tokens
 
 log = logging.getLogger(__name__)
 
+MOST_SETTLED = 1_000  # approvals that wait to be written down; while the disk is full the oldest go
 MOST_TURNED_AWAY = 256  # nodes that wait to be written down; they call again
 SWEEP_S = 10.0  # how exact the end of a window of refusals is
 TELL_S = 0.5  # what changes together is told once
@@ -77,6 +79,7 @@ class Trust:
         self._refusals = refusals
         self._thread = thread
         self._turned_away: dict[str, HyperPiError] = {}  # nodes whose call was refused, not yet written down
+        self._settled: deque[tuple[NodeId, Json]] = deque(maxlen=MOST_SETTLED)
         self._note_soon = asyncio.Event()
         self._unsaved: set[NodeId] = set()
         self._save_soon = asyncio.Event()
@@ -119,6 +122,12 @@ class Trust:
         if len(self._turned_away) < MOST_TURNED_AWAY:
             self._turned_away[node] = exc
             self._note_soon.set()
+
+    def approval_settled(self, node: NodeId, details: Json) -> None:
+        """See link_service.NodeMemory. Does not block: it is written down a moment later."""
+        known = ("agent", "approval", "state", "by", "note", "action", "hash")
+        self._settled.append((node, {key: str(details[key])[:500] for key in known if details.get(key)}))
+        self._note_soon.set()
 
     async def node_left(self, node: NodeId) -> None:
         """See link_service.NodeMemory."""
@@ -178,6 +187,10 @@ class Trust:
             while self._turned_away:
                 node, exc = self._turned_away.popitem()
                 await self._thread.call(self._note_turned_away, node, exc)
+            while self._settled:
+                settled_at, details = self._settled.popleft()
+                with suppress(AuditUnwritable):  # the gap in the trail tells of it
+                    await self.record_node(settled_at, "approval.settled", "done", details)
             await self._thread.call(self._refusals.sweep)
 
     def _note_turned_away(self, node: str, exc: HyperPiError) -> None:

@@ -114,7 +114,7 @@ class Node:
             store.load(), histories, node=known.node_id if known else UNJOINED, node_name=name
         )
         self.prompts = Prompts(self.agents, self._notify, prompts)
-        self.approvals = ApprovalDesk(self.agents, approvals, lambda: self.policy.approvals)
+        self.approvals = ApprovalDesk(self.agents, approvals, lambda: self.policy.approvals, self._notify)
         self.scrolls = ScrollDesk(disk, receipts, self.agents, self._notify, restored_below)
         self.keepers = KeeperBook(config.home.make("node", "keepers"), self._agent_ended, self._new_keeper)
         self.masters = Masters(self._keeper_of)

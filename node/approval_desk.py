@@ -54,10 +54,17 @@ class ApprovalMemory(Protocol):
 class ApprovalDesk(Observer):
     """Takes questions of agents and answers of people. Also an observer of the agents."""
 
-    def __init__(self, agents: Agents, memory: ApprovalMemory, policy: Callable[[], ApprovalPolicy]) -> None:
+    def __init__(
+        self,
+        agents: Agents,
+        memory: ApprovalMemory,
+        policy: Callable[[], ApprovalPolicy],
+        notify: Callable[[str, str, Json], None],
+    ) -> None:
         self._agents = agents
         self._memory = memory
         self._policy = policy
+        self._notify = notify
         self._approvals = Approvals(memory.load())
         self._told: dict[AgentId, contract.AskPolicy] = {}
         self._changed = asyncio.Event()  # when the next one expires may have changed
@@ -214,6 +221,8 @@ class ApprovalDesk(Observer):
         self._memory.keep(asked)
         self._tell_asker(asked)
         self._tell_viewers(asked)
+        if asked.via in (None, "terminal"):  # what viewers answer stands in the trail already
+            self._notify(f"agent:{asked.agent}", "approval.settled", _trace(asked))
 
     def _tell_asker(self, asked: Asked) -> None:
         """Whoever is away asks again once it is back."""
@@ -338,3 +347,16 @@ class ApprovalDesk(Observer):
         self._told.pop(agent, None)
         for asked in [asked for asked in self._approvals if asked.agent == agent]:
             self._forget(asked)
+
+
+def _trace(asked: Asked) -> Json:
+    """What the audit trail has of one that was not decided by a viewer."""
+    return {
+        "agent": asked.agent,
+        "approval": asked.id,
+        "state": asked.state,
+        "by": asked.by,
+        "note": asked.note,
+        "action": f"{asked.action.kind}: {asked.action.summary[:SUMMARY_CHARS]}",
+        "hash": asked.action.hash,
+    }

@@ -153,6 +153,7 @@ NOTICES = {
     "agent.reset": "`{agent, epoch, reason, terminal?}`: the conversation itself changed, or with `terminal` "
     "just the stream of its terminal; attach again",
     "prompt.changed": "`{agent, id, receipt}`",
+    "approval.settled": "`{agent, approval, state, by, note, action, hash}`: at its terminal, or by time",
     "nearby.changed": "`{}`: an admin who shows `node.nearby` asks again",
     "trust.changed": "`{}`, to admins: tokens, sessions or the audit trail may have changed; twice a second "
     "at most",

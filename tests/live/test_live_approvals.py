@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-import os
 import shlex
 import signal
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from live import COMMAND, Agent, Json, Program, System, new_system, until
 
 from hyperpi.errors import Conflict
+from hyperpi.lines import dial
 
 ACTION = {"kind": "tool", "summary": "rm -rf build", "hash": "h-1", "detail": {"tool": "bash"}}
 LIMIT_S = 60.0
@@ -45,6 +46,14 @@ async def trail(system: System, about: str) -> list[tuple[str, str]]:
     async with system.owner() as owner:
         found = await owner.call("audit.list", {"about": about}, 10.0)
     return [(row["what"], row["result"]) for row in reversed(found["rows"])]
+
+
+async def settled(system: System, approval: str) -> list[tuple[str, str]]:
+    """The trail of one that no viewer has decided: written a moment later."""
+    async with asyncio.timeout(10):
+        while not (rows := await trail(system, approval)):
+            await asyncio.sleep(0.05)
+    return rows
 
 
 async def token(system: System, role: str) -> str:
@@ -128,6 +137,24 @@ async def test_silence_denies(system: System, program: Program):
         )
 
 
+async def test_the_owners_own_answer_stands_in_the_trail(system: System, program: Program):
+    """Given on the node's control socket, to which the command turns where there is no hypivisor."""
+    async with system.agent("homely") as homely:
+        await program.knows(homely.id)
+        approval = fresh()
+        await ask(homely, approval)
+        lines = await dial(Path(system.said("node")["control"]), lambda method, _params: {"method": method})
+        reading = asyncio.create_task(lines.run())
+        try:
+            params = {"agent": homely.id, "approval": approval, "choice": "approve"}
+            decided = await lines.rpc.call("agent.answer", params, 10.0)
+        finally:
+            lines.cut()
+            await reading
+        assert decided["approval"]["by"].endswith("@den")
+        assert await trail(system, approval) == [("agent.answer", "asked"), ("agent.answer", "done")]
+
+
 async def test_an_agent_that_was_cut_off_asks_again_and_hears_what_was_decided(
     system: System, program: Program
 ):
@@ -173,6 +200,7 @@ async def test_the_terminals_answer_counts_like_any_other(system: System, progra
         await ask(sitter, approval)
         told = await sitter.call("approval.answer", id=approval, choice="approve")
         assert (told["state"], told["by"]) == ("approved", "terminal")
+        assert await settled(system, approval) == [("approval.settled", "done")]
         assert (
             await program.code_of("agent.answer", agent="sitter", approval=approval, choice="deny") == -32009
         )
@@ -317,8 +345,6 @@ async def test_an_answer_is_refused_when_it_cannot_be_audited(tmp_path: Path):
             await ask(audited, approval)
             # What a full disk or a lost mount does to it: SQLite cannot write its journal any more.
             file = next((system.home / "hypivisor").glob("audit*.db"))
-            import sqlite3
-
             with sqlite3.connect(file, timeout=0) as lock:
                 lock.execute("BEGIN EXCLUSIVE")
                 code = await program.code_of(
@@ -327,4 +353,3 @@ async def test_an_answer_is_refused_when_it_cannot_be_audited(tmp_path: Path):
                 assert code == -32029
                 assert (await ask(audited, approval))["state"] == "pending"
                 lock.rollback()
-            assert os.path.exists(file)
