@@ -37,6 +37,8 @@ FOLDERS = "tests/node/test_folders.py::"
 SPAWN = "tests/node/test_spawn.py::"
 POLICY = "tests/node/test_policy.py::"
 APPROVALS = "tests/core/test_approvals.py::"
+ASKING = "tests/node/test_approval_policy.py::"
+LIVE_APPROVALS = "tests/live/test_live_approvals.py::"
 GATE = "tests/live/test_live_gate.py::"
 
 GUARDS = (
@@ -759,6 +761,33 @@ GUARDS = (
         'AUDITED_ONCE = frozenset({"agent.input"})',
         "AUDITED_ONCE: frozenset[str] = frozenset()",
         ("tests/live/test_live_terminals.py::test_who_types_is_in_the_audit_trail_once",),
+    ),
+    Guard(
+        "approval-own-tool",
+        AGENTS,
+        "only the process that asked speaks for its terminal",
+        "node/approval_desk.py",
+        "if asker is not None and asker.pid != peer_pid and is_alive(asker.pid, asker.start):",
+        "if False:",
+        (LIVE_APPROVALS + "test_what_an_agent_has_started_cannot_answer_for_it",),
+    ),
+    Guard(
+        "approval-floor",
+        AGENTS,
+        "nobody has an agent ask less than node.toml wants",
+        "node/approval_policy.py",
+        "return found if self.weaken or MODES.index(found) > MODES.index(floor) else floor",
+        "return found",
+        (ASKING + "test_an_operator_may_have_an_agent_ask_more_and_not_less",),
+    ),
+    Guard(
+        "approval-name",
+        AGENTS,
+        "no name has an agent ask less",
+        "node/approval_policy.py",
+        "if asks_less and not self.weaken:",
+        "if False:",
+        (ASKING + "test_a_name_with_laxer_rules_is_not_given_from_afar",),
     ),
     # --- the audit trail and the log -----------------------------------------------------------------------
     Guard(
