@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 HAND_OVER_S = 1.0  # a keeper says one line, at once
 MAX_LINE_BYTES = 4096
+ACCEPT_AGAIN_S = 1.0  # as asyncio's own servers do
 WAITING = 16  # keepers that dial at the same time
 
 
@@ -55,7 +56,13 @@ class Masters:
             listener.listen(WAITING)
             try:
                 while True:
-                    connection, _ = await loop.sock_accept(listener)
+                    try:
+                        connection, _ = await loop.sock_accept(listener)
+                    except OSError as exc:
+                        # No descriptor is free: the keeper waits in line, and the node goes on.
+                        log.warning("a terminal waits to be taken over reason=%s", exc.strerror)
+                        await asyncio.sleep(ACCEPT_AGAIN_S)
+                        continue
                     with connection:
                         self._keep(*await asyncio.to_thread(_received, connection))
             finally:

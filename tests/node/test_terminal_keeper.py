@@ -3,9 +3,11 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from keeper_rig import Node, Rig, rig_in, until
 
 from node.keeping import recording
+from node.masters import Masters
 from node.process import is_alive
 from node.spawn import Spawned, TerminalSize
 
@@ -193,5 +196,32 @@ async def test_nobody_but_its_keeper_hands_over_a_terminal(rig: Rig) -> None:
         stranger.settimeout(5)
         assert await asyncio.to_thread(stranger.recv, 1) == b""  # it was looked at, and closed
     assert node.masters.of(one.agent) == before
+    os.close(ours)
+    os.close(other)
+
+
+async def test_a_node_that_is_out_of_descriptors_takes_a_terminal_over_once_it_has_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    masters = Masters(lambda agent: os.getpid())
+    ours, other = os.pipe()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with tempfile.TemporaryDirectory(prefix="hyperpi-") as folder, socket.socket(socket.AF_UNIX) as keeper:
+        path = Path(folder) / "terminals.sock"
+        serving = asyncio.create_task(masters.serve(path))
+        await until(path.exists)
+        lowest_free = os.dup(ours)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, most[1]))
+        try:
+            keeper.connect(str(path))
+            socket.send_fds(keeper, [b'{"agent":"shop"}\n'], [other])
+            await until(lambda: serving.done() or "waits to be taken over" in caplog.text)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, most)
+        await until(lambda: serving.done() or masters.of("shop") is not None)
+        assert not serving.done()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
     os.close(ours)
     os.close(other)
