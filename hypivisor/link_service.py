@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 PROTOCOL_FLOOR = 1
 GOODBYE_S = 1.0  # a courtesy to a node that may not read any more
+MAX_CONNECTION_CHARS = 64  # of what a machine calls a viewer of its own; ours have 10
 REDIAL_S = 5.0  # within this a node has dialled again, after our start or a blip of the network
 
 
@@ -424,7 +425,9 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         node_name = record.name
         name = call.caller.name.removesuffix(f"@{node_name}") or "owner"
         role, source = (AGENT, "agent") if call.caller.role == AGENT else (OPERATOR, "cli")
-        caller = Caller(f"{name}@{node_name}", role, source)
+        # What the machine calls its viewer's connection only tells its viewers apart, and only for us.
+        connection = f"{node}/{call.caller.connection[:MAX_CONNECTION_CHARS]}"
+        caller = Caller(f"{name}@{node_name}", role, source, connection)
         try:
             assert self.methods is not None
             return mesh_pb2.Reply(result_json=await self.methods.call(call.method, call.params_json, caller))

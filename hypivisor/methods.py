@@ -64,7 +64,7 @@ MAX_TYPISTS = 1_000
 RECORDED = (
     *("agent", "node", "path", "new_folder", "kind", "name", "to", "scroll_id", "choice", "id"),
     *("from", "of", "off", "copy", "force"),
-    *("approval", "mode"),
+    *("approval", "mode", "code"),
     *("model", "thinking"),
     *("role", "ttl_s", "uses"),
 )

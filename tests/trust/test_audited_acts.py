@@ -12,11 +12,12 @@ import pytest
 from hyperpi.address import NodeId
 from hyperpi.errors import BadRequest, Conflict, NotForThisRole, NotFound
 from hyperpi.mesh_view import MeshView
-from hyperpi.roles import Caller
+from hyperpi.roles import ADMIN, METHOD_ROLES, OPERATOR, Caller
+from hyperpi.wire.hyperpi.v1 import mesh_pb2
 from hypivisor.audit import AuditUnwritable
 from hypivisor.joins import PendingJoins
 from hypivisor.link_service import LinkService
-from hypivisor.methods import AUDITED, Methods
+from hypivisor.methods import AUDITED, AUDITED_ONCE, Methods
 from hypivisor.node_link import NodeLink
 from hypivisor.registry import Registry
 from hypivisor.rows import Certified, NodeRow
@@ -117,11 +118,37 @@ async def acts(desk: Desk) -> dict[str, Json]:
 
 def test_every_act_of_an_admin_that_changes_something_is_among_the_audited():
     reading = {"token.ls", "session.ls", "audit.list", "audit.verify", "node.nearby", "node.join_address"}
-    from hyperpi import roles
-
-    of_admins = {method for method, role in roles.METHOD_ROLES.items() if role == roles.ADMIN}
+    of_admins = {method for method, role in METHOD_ROLES.items() if role == ADMIN}
     assert of_admins - reading <= AUDITED
     assert not reading & AUDITED
+
+
+def test_every_act_of_an_operator_that_changes_something_is_among_the_audited():
+    reading = {"node.folders", "node.kinds"}
+    of_a_window = {"agent.resize"}  # comes with every drag of its edge, and tells nothing
+    of_operators = {method for method, role in METHOD_ROLES.items() if role == OPERATOR}
+    assert of_operators - reading - of_a_window <= AUDITED | AUDITED_ONCE
+
+
+async def test_who_types_on_another_machine_is_written_down_once_for_each_of_its_viewers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("hypivisor.link_service.REDIAL_S", 0.0)  # the agent is nowhere: nobody is waited for
+    links = desk.methods._links
+    links.methods = desk.methods
+    for viewer in ("v-one", "v-one", "v-two"):
+        who = mesh_pb2.Caller(name="river@attic", role="operator", source="cli", connection=viewer)
+        typed = mesh_pb2.Call(method="agent.input", params_json=b'{"agent":"x","data":""}', caller=who)
+        await links.answer_owner(NodeId("n-attic"), typed)
+    assert desk.trail().count(("agent.input", "asked")) == 2
+
+
+async def test_the_trail_says_which_code_was_approved_or_turned_away(desk: Desk):
+    with pytest.raises(NotFound):
+        await desk.ask("node.deny", code="nothing")
+    await desk.ask("node.approve", code=desk.code)
+    asked = [row.details["code"] for row in desk.gate.audit.ls() if row.result == "asked"]
+    assert asked == [desk.code, "nothing"]
 
 
 async def test_an_act_is_written_down_before_it_is_done_and_when_it_is_done(desk: Desk):
