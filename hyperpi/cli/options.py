@@ -126,6 +126,7 @@ def note_if_alone(client: Client) -> None:
     """Beside a list: that it is of this machine alone, though there is a mesh."""
     if client.authority == "node" and (why := unreachable_mesh(home())):
         click.echo(f"hyperpi: {one_line(why, 200)}; this machine alone is known", err=True)
+        click.echo("  -> `hyperpi doctor` says what to do", err=True)
 
 
 def _for_admins(client: Client, exc: NotForThisRole) -> HyperPiError:

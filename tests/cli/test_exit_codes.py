@@ -232,6 +232,7 @@ def test_a_list_of_this_machine_alone_says_that_it_is_that(alone: ControlSocket,
     done = run(*verb)
     assert done.code == 0
     assert "the hypivisor of attics cannot be reached now; this machine alone is known" in done.err
+    assert "-> `hyperpi doctor`" in done.err
     assert run(*verb, "--json").err == ""
     linked = json.loads(alone.run_json.read_text()) | {"linked": True}
     alone.run_json.write_text(json.dumps(linked))
