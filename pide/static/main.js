@@ -166,6 +166,7 @@ function routeChanged() {
   const now = page.ui.route;
   if (route.kind === now.kind && "id" in route && "id" in now && route.id === now.id) {
     if (route.kind === "agent") page.look({ route }); // its other side
+    recording.actions.closeRecording();
     return terminal.settle();
   }
   const agent = route.kind === "agent" ? route.id : null;

@@ -80,6 +80,20 @@ async def to_top(page: Page) -> None:
     await page.mouse.up()
 
 
+async def swipe(page: Page, *, down: bool) -> None:
+    """One finger over the terminal, from its middle."""
+    finger = await page.context.new_cdp_session(page)
+    way = [300 + (20 if down else -20) * step for step in range(12)]
+    await finger.send(
+        "Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": 200, "y": 300}]}
+    )
+    for y in way:
+        await finger.send(
+            "Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": 200, "y": y}]}
+        )
+    await finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 async def typed_to(program: Program, agent: str, text: str) -> None:
     await program.call("agent.input", agent=agent, data=base64.b64encode(text.encode()).decode())
 
@@ -125,7 +139,7 @@ async def test_the_terminal_has_the_size_of_the_pane_that_uses_it_and_others_sho
         await expect(rows(page)).to_contain_text(f"{lines} {cols}")
 
         await open_terminal(other, shell)
-        await expect(other.locator(".tty-note")).to_contain_text("Another window")
+        await expect(other.locator(".tty-note")).to_contain_text("another window")
         assert await size_of(other) == (cols, lines)
         shown = other.locator(".tty .xterm-screen")
         pane = await other.locator(".tty").bounding_box()
@@ -205,7 +219,16 @@ async def test_older_output_is_read_on_demand_and_what_was_looked_at_stays_where
         await expect(rows(page)).to_contain_text(re.compile(r"line 1\s*line 2\s*line 3\s*line 4"))
 
 
-async def test_a_terminal_is_found_again_after_the_hypivisor_was_killed():
+async def test_the_end_of_a_flood_is_seen(system: System, shell: str):
+    async with page_of(system) as page:
+        await open_terminal(page, shell)
+        await run(page, "yes 'a line of many' | head -c 20000000; echo fl$((1+1))ood")
+        await expect(rows(page)).to_contain_text("fl2ood", timeout=30_000)
+        await run(page, "echo ca$((1+1))lm")
+        await expect(rows(page)).to_contain_text("ca2lm")
+
+
+async def test_a_terminal_is_found_again_after_hypivisor_and_node_were_killed():
     with new_system() as system:
         system.start()
         async with system.program() as program:
@@ -225,6 +248,13 @@ async def test_a_terminal_is_found_again_after_the_hypivisor_was_killed():
             shown = await rows(page).inner_text()
             assert shown.count("be2fore") == 1
             assert "lost" not in shown
+            await asyncio.to_thread(system.kill_node)
+            await expect(page.locator(".tty-note")).to_contain_text("nothing can be typed")
+            await asyncio.to_thread(system.start_node)
+            await expect(page.locator(".tty-note")).to_have_text("", timeout=20_000)
+            await run(page, "echo ag$((1+1))ain")
+            await expect(rows(page)).to_contain_text("ag2ain")
+            assert (await rows(page).inner_text()).count("af2ter") == 1
         async with system.program() as program:
             await program.call("agent.stop", agent=agent)
 
@@ -271,6 +301,11 @@ async def test_a_phone_has_the_keys_that_it_lacks_and_sees_the_cursor_above_its_
         await run(page, "echo ag$((1+1))ain")
         await expect(rows(page)).to_contain_text("ag2ain")
         await run(page, "seq 100")
+        await expect(rows(page)).to_contain_text("100")
+        await swipe(page, down=True)  # what was shown before is looked at with a finger
+        await expect(rows(page)).not_to_contain_text("100")
+        await swipe(page, down=False)
+        await expect(rows(page)).to_contain_text("100")
         await page.set_viewport_size({"width": 390, "height": 470})  # a keyboard comes up
         await expect(page.locator(".xterm-cursor")).to_be_in_viewport()
         await page.get_by_role("button", name="Up", exact=True).tap()

@@ -409,6 +409,7 @@ class Calls:
             "agent.answer": self.answer,
             "approval.list": self.approvals,
             "node.folders": self.folders,
+            "node.kinds": self.kinds,
             "node.spawn": self.spawn,
             "node.approve": self.approve,
             "node.deny": self.deny,
@@ -548,6 +549,12 @@ class Calls:
             for name, project, n in found
         ]
         return {"path": path, "parent": parent, "folders": folders, "allowed": path.startswith("/home/ada")}
+
+    def kinds(self, viewer: Viewer, params: Json) -> Json:
+        """What any node can start."""
+        pi = {"name": "pi", "command": False, "prompts": True, "headless": True}
+        terminal = {"name": "terminal", "command": True, "prompts": False, "headless": False}
+        return {"kinds": [pi, terminal]}
 
     def spawn(self, viewer: Viewer, params: Json) -> Json:
         mesh = self.mesh

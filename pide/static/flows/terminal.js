@@ -1,10 +1,10 @@
 /** The terminal of the open agent: when it is followed, where it is drawn, what goes in by other ways than keys. */
 
 import { messageOf } from "../client.js";
-import { allows } from "../protocol.js";
 import { openScreen } from "../terminal/screen.js";
 import { Session } from "../terminal/session.js";
 import { lookOf } from "../ui.js";
+import { mayType } from "../views/terminal.js";
 
 /** @typedef {import("../terminal/screen.js").Screen} Screen */
 
@@ -46,7 +46,7 @@ export function terminalFlow(page, client) {
       if (client.openAgent !== null && client.openAgent === page.openAgent?.id) client.refollow();
     }
     if (!session || !agent) return;
-    session.allowTyping(allows(page.state.me?.role, "agent.input") && agent.state !== "exited");
+    session.allowTyping(mayType(page.state, agent));
     if (!page.openConversation?.attached) session.away();
   };
 
@@ -82,6 +82,13 @@ export function terminalFlow(page, client) {
     if (!page.touch.matches && !page.ui.dialog) screen.term.focus();
     return undefined;
   };
+
+  // Where a phone's keyboard covers the page instead of making it smaller, what it covers is left free.
+  const { visualViewport } = window;
+  visualViewport?.addEventListener("resize", () => {
+    const covered = visualViewport.scale === 1 ? innerHeight - visualViewport.height : 0;
+    document.documentElement.style.setProperty("--covered", `${Math.max(0, Math.round(covered))}px`);
+  });
 
   const paste = async () => {
     let text;

@@ -3,7 +3,7 @@
 import { html, live, nothing, repeat } from "../vendor/lit.js";
 import { agentPresence, evidenceLines } from "../presence.js";
 import { allows } from "../protocol.js";
-import { addressOf } from "../ui.js";
+import { addressOf, isProgram } from "../ui.js";
 import { diskView } from "./disk.js";
 import { ago, clockTime, count, fullTime, money, straight, visible } from "../format.js";
 import { icon } from "./icons.js";
@@ -97,26 +97,38 @@ function agentCard(state, ui, agent, actions) {
         ${agent.resumed_from ? html`<dt>continues</dt><dd><a href=${addressOf({ kind: "agent", id: agent.resumed_from })}>${state.mesh?.agents.get(agent.resumed_from)?.name ?? agent.resumed_from}</a></dd>` : nothing}
       </dl>
     </section>
-    <section class="card" aria-label="Usage">
-      <h3>Usage</h3>
-      <div class="figures">
-        <div><b>${count(usage?.input_tokens)}</b><span>tokens in</span></div>
-        <div><b>${count(usage?.output_tokens)}</b><span>tokens out</span></div>
-        <div><b>${money(usage?.cost_usd)}</b><span>cost</span></div>
-      </div>
-      ${contextView(usage?.context)}
-    </section>
-    <section class="card" aria-label="Tools">
-      <h3>Tools <span class="faint">${conv?.loaded ? conv.tools.length : (agent.tools ?? 0)}</span></h3>
-      ${conv?.loaded
-        ? conv.tools.length
-          ? html`<ul class="tools">
-              ${conv.tools.map((tool) => html`<li><b>${tool.name}</b><span>${tool.description ?? ""}</span></li>`)}
-            </ul>`
-          : html`<p class="faint">This agent told of no tools.</p>`
-        : html`<p class="faint">Listed once its conversation is read.</p>`}
-    </section>
+    ${isProgram(agent) ? nothing : html`${usageView(usage)} ${toolsView(agent, conv)}`}
   `;
+}
+
+/** @param {import("../protocol.js").Usage | null | undefined} usage */
+function usageView(usage) {
+  return html`<section class="card" aria-label="Usage">
+    <h3>Usage</h3>
+    <div class="figures">
+      <div><b>${count(usage?.input_tokens)}</b><span>tokens in</span></div>
+      <div><b>${count(usage?.output_tokens)}</b><span>tokens out</span></div>
+      <div><b>${money(usage?.cost_usd)}</b><span>cost</span></div>
+    </div>
+    ${contextView(usage?.context)}
+  </section>`;
+}
+
+/**
+ * @param {Agent} agent
+ * @param {import("../conversation.js").Conversation | undefined} conv
+ */
+function toolsView(agent, conv) {
+  return html`<section class="card" aria-label="Tools">
+    <h3>Tools <span class="faint">${conv?.loaded ? conv.tools.length : (agent.tools ?? 0)}</span></h3>
+    ${conv?.loaded
+      ? conv.tools.length
+        ? html`<ul class="tools">
+            ${conv.tools.map((tool) => html`<li><b>${tool.name}</b><span>${tool.description ?? ""}</span></li>`)}
+          </ul>`
+        : html`<p class="faint">This agent told of no tools.</p>`
+      : html`<p class="faint">Listed once its conversation is read.</p>`}
+  </section>`;
 }
 
 const SCROLL_WORDS = /** @type {Record<string, string>} */ ({

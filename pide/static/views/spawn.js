@@ -40,7 +40,7 @@ export function spawnBody(dialog, state, actions) {
         </select>
       </label>
       <label>Kind
-        <select @change=${text("agentKind")}>
+        <select @change=${(/** @type {any} */ event) => actions.spawn({ agentKind: event.target.value, command: "", headless: false })}>
           ${dialog.kinds.map((one) => html`<option value=${one.name} ?selected=${one.name === dialog.agentKind}>${visible(one.name)}</option>`)}
         </select>
       </label>

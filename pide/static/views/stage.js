@@ -54,7 +54,7 @@ export function stageView(state, ui, actions, highlighted) {
       <div class="stage-empty"><p>No agent of this mesh has the id in this address. It may have been forgotten.</p></div>
     </main>`;
   }
-  if (agent && lookOf(ui.route, agent) === "terminal") {
+  if (agent && (lookOf(ui.route, agent) === "terminal" || ui.playing?.agent === id)) {
     return html`<main class="pane stage" aria-label="Terminal">
       ${headView(state, ui, agent, id, actions)} ${gapView(state, ui, agent)} ${terminalView(state, ui, agent, actions)}
     </main>`;
@@ -129,7 +129,11 @@ function menuView(state, agent, node, actions) {
     <summary class="icon-button" aria-label="More about ${agent.name}" title="More">${icon("more")}</summary>
     <div class="menu-list" role="group">
       <button @click=${() => actions.copy(`hyperpi attach ${address}`, "command")}>Copy attach command</button>
-      ${agent.terminal ? html`<button @click=${() => actions.copy(`hyperpi attach ${address} --tty`, "command")}>Copy terminal command</button>` : nothing}
+      ${agent.terminal
+        ? html`<button @click=${() => actions.copy(`hyperpi attach ${address} --tty`, "command")}>Copy terminal command</button>
+            <button @click=${() => actions.playRecording(agent.id)}>Replay its terminal</button>
+            <button @click=${() => actions.saveRecording(agent)}>Save its recording</button>`
+        : nothing}
       <button @click=${() => actions.copy(address, "address")}>Copy address</button>
       ${allows(role, "agent.rename") ? html`<button @click=${() => actions.askRename(agent)}>Rename…</button>` : nothing}
       ${allows(role, "agent.stop") && agent.state !== "exited" ? html`<button class="danger" @click=${() => actions.askStop(agent)}>Stop agent…</button>` : nothing}

@@ -60,22 +60,31 @@ export function sidesView(ui, agent) {
 }
 
 /**
+ * Whether its terminal takes keys from here, if we are connected to it.
+ * @param {State} state
+ * @param {Agent} agent
+ */
+export function mayType(state, agent) {
+  const isThere = state.mesh?.nodes.get(agent.node)?.state === "online";
+  return isThere && agent.state !== "exited" && allows(state.me?.role, "agent.input");
+}
+
+/**
  * @param {State} state
  * @param {Ui} ui
  * @param {Agent} agent
  * @param {TerminalActions} actions
  */
 export function terminalView(state, ui, agent, actions) {
-  if (ui.playing?.agent === agent.id) return playerView(ui.playing, agent, actions);
+  if (ui.playing?.agent === agent.id) return playerView(ui.playing, agent, lookOf(ui.route, agent) === "terminal" && agent.state !== "exited", actions);
   const { tty } = ui;
-  const mayType = allows(state.me?.role, "agent.input") && agent.state !== "exited";
   return html`
     <div class="tty" data-ready=${String(Boolean(tty?.attached))} data-ours=${String(Boolean(tty?.ours))}>
       ${tty?.hasOlder ? olderView(tty.older, actions) : nothing}
       ${keyed(agent.id, html`<div class="tty-place" ${ref(actions.terminalPlaced)} aria-label="Terminal of ${agent.name}"></div>`)}
       ${ui.ttyError ? html`<div class="stage-empty"><p>The terminal cannot be shown: ${ui.ttyError}</p></div>` : nothing}
     </div>
-    ${mayType ? keyBar(ui, actions) : nothing} ${footView(state, ui, agent, mayType, actions)}
+    ${mayType(state, agent) ? keyBar(ui, actions) : nothing} ${footView(state, ui, agent, actions)}
   `;
 }
 
@@ -92,18 +101,18 @@ function olderView(older, actions) {
  * @param {State} state
  * @param {Ui} ui
  * @param {Agent} agent
- * @param {boolean} mayType
  * @param {TerminalActions} actions
  */
-function footView(state, ui, agent, mayType, actions) {
+function footView(state, ui, agent, actions) {
   const { tty } = ui;
   const size = tty?.size;
-  return html`<footer class="tty-foot">
-    <span class="tty-note" role="status">${noteOf(state, ui, agent, mayType)}</span>
+  const note = noteOf(state, ui, agent);
+  return html`<footer class="tty-foot" data-quiet=${String(note === "")}>
+    <span class="tty-note" role="status" title=${note}>${note}</span>
     <span class="spring"></span>
     ${size ? html`<span class="faint tty-size" title="columns × rows" data-size="${size.cols}x${size.rows}">${size.cols}×${size.rows}</span>` : nothing}
-    ${mayType && tty?.attached && !tty.ours ? html`<button class="button small" title="Give the terminal the size of this pane" @click=${actions.takeTerminal}>Fit here</button>` : nothing}
-    <button class="button small" @click=${() => actions.playRecording(agent.id)}>${icon("play")}<span>Replay</span></button>
+    ${mayType(state, agent) && tty?.attached && !tty.ours ? html`<button class="button small" title="Give the terminal the size of this pane" @click=${actions.takeTerminal}>Fit here</button>` : nothing}
+    <button class="button small not-phone" @click=${() => actions.playRecording(agent.id)}>${icon("play")}<span>Replay</span></button>
     <button class="button small not-phone" title="Save the recording in the asciinema format" @click=${() => actions.saveRecording(agent)}>${icon("down")}<span>Save</span></button>
   </footer>`;
 }
@@ -113,16 +122,16 @@ function footView(state, ui, agent, mayType, actions) {
  * @param {State} state
  * @param {Ui} ui
  * @param {Agent} agent
- * @param {boolean} mayType
  */
-function noteOf(state, ui, agent, mayType) {
+function noteOf(state, ui, agent) {
   const { tty } = ui;
   const error = ui.attachErrors.get(agent.id);
   if (agent.state === "exited") return "It has ended. This is what it showed last.";
   if (error) return `Not connected: ${error}`;
   if (!tty?.attached) return "Connecting… nothing can be typed.";
-  if (!mayType) return `You are signed in as ${state.me?.role ?? "viewer"}: you can watch, not type.`;
-  if (!tty.ours) return "Another window gives it its size; type or tap to take it.";
+  if (!allows(state.me?.role, "agent.input")) return `You are signed in as ${state.me?.role ?? "viewer"}: you can watch, not type.`;
+  if (!mayType(state, agent)) return "Its machine cannot be reached: nothing can be typed.";
+  if (!tty.ours) return "Sized by another window: type or tap to take over.";
   return "";
 }
 
@@ -146,9 +155,10 @@ function keyBar(ui, actions) {
 /**
  * @param {import("../terminal/player.js").Playing} playing
  * @param {Agent} agent
+ * @param {boolean} backToLive  what is behind it
  * @param {TerminalActions} actions
  */
-function playerView(playing, agent, actions) {
+function playerView(playing, agent, backToLive, actions) {
   const { phase, time, length, running, speed } = playing;
   const value = (/** @type {any} */ event) => Number(event.target.value);
   return html`
@@ -166,7 +176,7 @@ function playerView(playing, agent, actions) {
         ${SPEEDS.map((one) => html`<option value=${one} ?selected=${one === speed}>${one}×</option>`)}
       </select>
       <button class="button small" title="Save it in the asciinema format" @click=${() => actions.saveRecording(agent)}>${icon("down")}<span class="not-phone">Save</span></button>
-      <button class="button small" @click=${actions.closeRecording}>${agent.state === "exited" ? "Close" : "Live"}</button>
+      <button class="button small" @click=${actions.closeRecording}>${backToLive ? "Live" : "Close"}</button>
     </footer>
   `;
 }
