@@ -34,6 +34,7 @@ METHOD_ROLES: dict[str, str] = {
     "agent.rename": OPERATOR,
     "agent.configure": OPERATOR,
     "agent.resume": OPERATOR,
+    "agent.unqueue": OPERATOR,
     "agent.answer": OPERATOR,
     "agent.policy": OPERATOR,
     "approval.list": VIEWER,

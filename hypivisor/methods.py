@@ -44,6 +44,7 @@ AUDITED = frozenset(
         "agent.rename",
         "agent.configure",
         "agent.resume",
+        "agent.unqueue",
         "agent.answer",
         "agent.policy",
         "node.spawn",

@@ -89,6 +89,8 @@ class Agents:
         self.watchers: dict[AgentId, int] = {}
         self.observers: list[Observer] = []
         self.pending: Callable[[AgentId], list[contract.Approval]] = lambda _: []  # what it waits for
+        self.stored: Callable[[AgentId], list[contract.QueuedPrompt]] = lambda _: []  # kept here for it
+        self._queues: dict[AgentId, list[contract.QueuedPrompt]] = {}  # what waits in the agent
         self._history = history
         self._logs: dict[AgentId, EventLog] = {}
         self._connections: dict[AgentId, AgentConnection] = {}
@@ -210,7 +212,18 @@ class Agents:
             self._reset(agent, change.reset)
         if new_state:
             self._say_state(self.roster.get(agent))
+        if change.queue is not None and change.queue != self._queues.get(agent, []):
+            self._queues[agent] = change.queue
+            self.tell_queue(agent)
         self._changed(agent)
+
+    def queue(self, agent: AgentId) -> list[contract.QueuedPrompt]:
+        """Prompts that wait, here and in the agent, in the order in which they will be taken."""
+        return self._queues.get(agent, []) + self.stored(agent)
+
+    def tell_queue(self, agent: AgentId) -> None:
+        """Something waits that did not, or no more."""
+        self.say(agent, {"type": "queue", "prompts": self.queue(agent)})
 
     def heard(self, agent: AgentId) -> None:
         """A line came from the agent."""
@@ -311,6 +324,8 @@ class Agents:
             log.info("agent exited agent=%s detail=%s", agent, record.detail)
             self._say_state(record)
             self._changed(agent)
+        if self._queues.pop(agent, None):
+            self.tell_queue(agent)
         self._cancel_grace(agent)
         if (watch := self._exits.pop(agent, None)) is not None:
             watch.close()
@@ -353,7 +368,7 @@ class Agents:
         self._dropped_from_roster(agent)
 
     def _dropped_from_roster(self, agent: AgentId) -> None:
-        for table in (self._logs, self.watchers, self._silent_beats):
+        for table in (self._queues, self._logs, self.watchers, self._silent_beats):
             table.pop(agent, None)
         if (timer := self._quiet.pop(agent, None)) is not None:
             timer.cancel()
@@ -442,8 +457,8 @@ class Agents:
             "session": record.session,
             "usage": record.usage,
         }
-        pending = self.pending(record.id)
-        return strict_json.encode({**known, **said, "state": record.state, "pending": pending})
+        ours = {"state": record.state, "pending": self.pending(record.id), "queue": self.queue(record.id)}
+        return strict_json.encode({**known, **said, **ours})
 
     async def history(self, agent: AgentId, before: str, limit: int) -> bytes:
         """Entries older than `before`, encoded {entries, more}."""

@@ -125,6 +125,7 @@ class Backend(Observer):
             "agent.rename": self._agent_rename,
             "agent.configure": self._agent_configure,
             "agent.resume": self._agent_resume,
+            "agent.unqueue": self._agent_unqueue,
             "agent.answer": self._agent_answer,
             "agent.policy": self._agent_policy,
             "approval.list": self._approval_list,
@@ -226,6 +227,7 @@ class Backend(Observer):
         record = self._desks.agents.roster.get(agent)
         shape: Json = msgspec.to_builtins(self._desks.agents.shape(agent))
         shape["approvals"] = self._desks.approvals.shown_policy(record)
+        shape["queue"] = self._desks.agents.queue(agent)
         shape["last_output"] = record.last_output
         card = contract.Card(
             model=record.model,
@@ -334,6 +336,10 @@ class Backend(Observer):
         self._desks.agents.rename(agent, wanted.name)
         self._desks.approvals.tell_policies()
         return {}
+
+    async def _agent_unqueue(self, params: Json, _caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Unqueue, params)
+        return await self._desks.prompts.cancel(self._agent(params), wanted.id)
 
     async def _agent_configure(self, params: Json, _caller: Caller) -> Json:
         """What holds then, as the agent says."""

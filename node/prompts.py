@@ -1,8 +1,9 @@
 """Prompts on their way into an agent: once in effect by their id, with an honest receipt.
 
 stored: on this disk until the agent can be asked; queued: the agent has it, and takes it at a turn boundary;
-delivered: it is part of the conversation; unknown: the agent was lost before it said. docs/states.md has the
-table. The agent keeps ids too, so that one sent again after a lost answer does not run twice.
+delivered: it is part of the conversation; unknown: the agent was lost before it said; cancelled: somebody has
+taken it back before the agent had begun with it. docs/states.md has the table. The agent keeps ids too, so
+that one sent again after a lost answer does not run twice.
 """
 
 import asyncio
@@ -16,8 +17,17 @@ from typing import Any, Protocol
 
 from hyperpi import contract
 from hyperpi.address import AgentId, new_id
+from hyperpi.clock import rfc3339
 from hyperpi.contract import Json
-from hyperpi.errors import BadRequest, Conflict, HyperPiError, NodeUnreachable, Overloaded, UnknownMethod
+from hyperpi.errors import (
+    BadRequest,
+    Conflict,
+    HyperPiError,
+    NodeUnreachable,
+    NotFound,
+    Overloaded,
+    UnknownMethod,
+)
 from hyperpi.roles import Caller
 from node.agents import Agents, Observer
 
@@ -28,6 +38,7 @@ STORE_S = 10.0  # for a prompt to be on disk; longer and the disk is full
 REMEMBERED = 10_000  # ids; at one prompt a second, almost three hours
 REMEMBERED_S = 3_600.0  # the contract's promise, and what agents keep to
 FORGOTTEN_AT_ONCE = 8  # old ids, for each new one
+SHOWN_CHARS = 1_000  # of a prompt that waits
 MAX_HELD = 100  # prompts that wait for one agent
 MAX_HELD_BYTES = 16 << 20  # of text and pictures, for one agent
 
@@ -94,6 +105,7 @@ class Prompts(Observer):
         self._spawn: Spawn = asyncio.ensure_future  # until `use`
         for sent in memory.load():
             self._recall(sent)
+        agents.stored = self.stored
         self._last = max((sent.number for sent in self._known.values()), default=0)
 
     def use(self, spawn: Spawn) -> None:
@@ -169,8 +181,60 @@ class Prompts(Observer):
                     raise Overloaded(
                         "the prompt cannot be stored until its agent is there", hint="is the disk full?"
                     ) from None
-            sent.acknowledged = True
+            if sent.receipt == "stored":
+                self._acknowledge(sent)
         return {"id": sent.id, "receipt": sent.receipt}
+
+    def _acknowledge(self, sent: Sent) -> None:
+        if not sent.acknowledged:
+            sent.acknowledged = True
+            self._agents.tell_queue(sent.agent)
+
+    # --- taking back -----------------------------------------------------------------------------------
+
+    def stored(self, agent: AgentId) -> list[contract.QueuedPrompt]:
+        """What is kept here until the agent can take it."""
+        return [
+            contract.QueuedPrompt(
+                id=sent.id,
+                text=str(sent.params.get("text", ""))[:SHOWN_CHARS],
+                mode=str(sent.params.get("mode", "prompt")),
+                source=str(sent.params.get("source", "api")),
+                images=len(sent.params.get("images", ())),
+                at=rfc3339(sent.at),
+                where="node",
+            )
+            for sent in self._lines.get(agent, ())
+            if sent.receipt == "stored" and sent.acknowledged
+        ]
+
+    async def cancel(self, agent: AgentId, prompt_id: str) -> Json:
+        """Take a prompt back that waits; its text, to be edited. Raises NotFound, Conflict and others."""
+        sent = self._known.get((agent, prompt_id))
+        if sent is None:
+            raise NotFound("no such prompt waits", hint="`hyperpi queue AGENT` lists those that do")
+        async with self._turns.setdefault(agent, asyncio.Lock()):  # not while it is on its way
+            if sent.receipt == "delivered":
+                raise Conflict("it is in the conversation already", hint="abort the turn, if it runs")
+            if sent.receipt == "stored" and not sent.asked:
+                params = sent.params
+                images = len(params.get("images", ()))
+                taken: Json = {"text": params.get("text", ""), "mode": params.get("mode"), "images": images}
+            else:
+                taken = await self._taken_back(sent)
+            self._move(sent, "cancelled")
+        return {"id": prompt_id, **taken}
+
+    async def _taken_back(self, sent: Sent) -> Json:
+        connection = self._agents.connection(sent.agent)
+        try:
+            answer = await connection.call("unqueue", {"id": sent.id}, ASK_S)
+        except UnknownMethod:
+            raise Conflict(
+                "its agent has it, and gives nothing back", hint="abort the turn that it begins"
+            ) from None
+        said = answer if isinstance(answer, dict) else {}
+        return {name: said.get(name) for name in ("text", "mode", "images")}
 
     # --- passing on ------------------------------------------------------------------------------------
 
@@ -217,7 +281,7 @@ class Prompts(Observer):
         self._forget(sent)
 
     def _move(self, sent: Sent, receipt: str) -> None:
-        if sent.receipt in {receipt, "delivered"}:
+        if sent.receipt in {receipt, "delivered"} or (sent.receipt == "cancelled" and receipt != "delivered"):
             return
         sent.receipt = receipt
         if receipt == "unknown":
@@ -238,6 +302,9 @@ class Prompts(Observer):
         if not line:
             self._lines.pop(sent.agent, None)
         sent.params = {}
+        if sent.acknowledged and sent.agent in self._agents.roster:
+            sent.acknowledged = False
+            self._agents.tell_queue(sent.agent)
         self._memory.keep(sent.key, sent)
 
     # --- forgetting ------------------------------------------------------------------------------------

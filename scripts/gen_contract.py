@@ -49,7 +49,8 @@ VIEWER_METHODS = {
         "`{agent}`",
     ),
     "agent.prompt": Row(
-        '`{id, receipt: "stored"|"queued"|"delivered"|"unknown"}`; then `prompt.changed` to those attached'
+        '`{id, receipt: "stored"|"queued"|"delivered"|"unknown"|"cancelled"}`; then `prompt.changed` to'
+        " those attached"
     ),
     "agent.abort": Row("`{}`"),
     "agent.stop": Row("`{ended?}`: how, of one that had ended before"),
@@ -62,6 +63,9 @@ VIEWER_METHODS = {
     "agent.recording": Row("`{lines: [text], next}`: lines of an asciicast, version 2"),
     "agent.forget": Row("`{}`"),
     "agent.rename": Row("`{}`"),
+    "agent.unqueue": Row(
+        "`{id, text, mode, images}`: the whole text, images only counted; -32009 when it has begun"
+    ),
     "agent.configure": Row(
         "`{model, thinking}`: what the agent uses now; -32602 with near ones for an unknown model"
     ),

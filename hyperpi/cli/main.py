@@ -22,6 +22,7 @@ VERBS = {
         "Agents",
     ),
     "prompt": ("hyperpi.cli.prompt:prompt", "Say something to an agent", "Agents"),
+    "queue": ("hyperpi.cli.queue:queue", "Prompts that wait for an agent", "Agents"),
     "abort": ("hyperpi.cli.acts:abort", "End what an agent is doing now", "Agents"),
     "stop": ("hyperpi.cli.acts:stop", "End an agent", "Agents"),
     "forget": ("hyperpi.cli.acts:forget", "Remove an ended agent from the lists", "Agents"),

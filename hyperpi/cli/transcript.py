@@ -18,7 +18,7 @@ ARGS_CHARS = 160
 
 Style = Callable[[str, str], str]  # text, kind: you | agent | dim | error | tool
 
-_QUIET = frozenset({"usage", "tool_update", "message_start"})  # shown by what follows them
+_QUIET = frozenset({"usage", "tool_update", "message_start", "queue"})  # shown by what follows them
 
 
 def plain(text: str, _kind: str) -> str:

@@ -49,6 +49,7 @@ from hyperpi.contract.methods import (
     ScrollList,
     Spawn,
     TokenCreate,
+    Unqueue,
 )
 from hyperpi.contract.shape import (
     AGENT_STATES,
@@ -84,6 +85,7 @@ from hyperpi.contract.shapes import (
     LoginSession,
     Nearby,
     Node,
+    QueuedPrompt,
     Session,
     TerminalSize,
     Token,
@@ -149,6 +151,7 @@ __all__ = [
     "NodeParams",
     "Opcode",
     "Prompt",
+    "QueuedPrompt",
     "Recording",
     "Register",
     "Rename",
@@ -168,6 +171,7 @@ __all__ = [
     "Token",
     "TokenCreate",
     "Tool",
+    "Unqueue",
     "Usage",
     "params_of",
 ]

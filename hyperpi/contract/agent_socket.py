@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from hyperpi.contract.shape import MAX_SEQ, Shape
-from hyperpi.contract.shapes import Action, Card, Choice, Session, Usage
+from hyperpi.contract.shapes import Action, Card, Choice, QueuedPrompt, Session, Usage
 
 
 class Register(Shape):
@@ -36,6 +36,7 @@ class AgentChanged(Shape):
     session: Session | None = None
     usage: Usage | None = None
     reset: str | None = None
+    queue: Annotated[list[QueuedPrompt], msgspec.Meta(max_length=1_000)] | None = None  # all that wait in it
 
 
 class AgentBye(Shape):

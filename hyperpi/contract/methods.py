@@ -65,6 +65,13 @@ class Configure(Shape):
     thinking: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
 
 
+class Unqueue(Shape):
+    """agent.unqueue: a prompt that waits is taken back."""
+
+    agent: str
+    id: str
+
+
 class Answer(Shape):
     """agent.answer: `choice` is one of the approval's; `text` for one of kind `text`: what was typed."""
 
@@ -317,6 +324,7 @@ METHOD_PARAMS: dict[str, type[Shape]] = {
     "agent.rename": Rename,
     "agent.configure": Configure,
     "agent.resume": Resume,
+    "agent.unqueue": Unqueue,
     "agent.snapshot": AgentParams,
     "agent.answer": Answer,
     "agent.policy": AgentPolicy,

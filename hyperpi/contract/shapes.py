@@ -61,6 +61,20 @@ class Ending(Shape):
     signal: str | None = None
 
 
+class QueuedPrompt(Shape):
+    """A prompt that waits. `where`: at its node until the agent is back; in the agent, which can give it
+    back; or handed to what runs in it, which cannot.
+    """
+
+    id: str
+    text: str  # its beginning
+    mode: str = "prompt"
+    source: str = "api"
+    images: int = 0
+    at: str | None = None
+    where: Literal["node", "agent", "handed"] = "agent"
+
+
 class Agent(Shape):
     """One running (or ended) worker on a node. `node` is the node's id, `address` is name@node."""
 

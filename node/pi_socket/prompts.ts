@@ -2,15 +2,18 @@
  * Texts that the node asks pi to take, until they show up in the conversation.
  *
  * pi gives no answer to sendUserMessage; the user message that follows is the only confirmation. While pi is idle
- * one text at a time is handed over: of two in the same instant pi would lose one. While it works, pi queues them.
+ * one text at a time is handed over: of two in the same instant pi would lose one. While it works, what steers is
+ * handed over at once, and the rest waits here until the turn is about to end: what pi has in its own queue only
+ * the person at its terminal can take back.
  */
 import type { Guard } from "./guard.ts";
+import { cutText } from "./bounds.ts";
 import { trim, type Memory } from "./memory.ts";
-import { BAD_PARAMS, CONFLICT, OVERLOADED, Refusal } from "./rpc.ts";
+import { BAD_PARAMS, CONFLICT, OVERLOADED, Refusal, UNKNOWN } from "./rpc.ts";
 import type { PiApi, PiContext, PiImage } from "./shapes.ts";
 
-/** What is known about a prompt id; "unknown": pi dropped it, or a person took it back. */
-export type PromptState = "queued" | "delivered" | "unknown";
+/** What is known about a prompt id; "unknown": pi dropped it, or a person took it back in the terminal. */
+export type PromptState = "queued" | "delivered" | "unknown" | "cancelled";
 
 export type Mode = "prompt" | "steer" | "follow_up";
 
@@ -22,11 +25,28 @@ export interface ExpectedPrompt {
   images: PiImage[];
   /** The scroll that this prompt shows, by sender and id. */
   scroll?: string;
+  /** When it came, as the wire has it. */
+  at?: string;
   /** When it was handed to pi (milliseconds of a monotonic clock), or undefined while it waits for its turn. */
   handedAt: number | undefined;
 }
 
+/** A prompt that waits, as viewers see it. */
+export interface QueuedPrompt {
+  id: string;
+  text: string;
+  mode: Mode;
+  source: string;
+  images: number;
+  at: string | null;
+  /** "handed": pi itself has it, and it cannot be cancelled from here. */
+  where: "agent" | "handed";
+}
+
 const KNOWN_IDS = 1_000;
+/** Characters of a waiting prompt that are shown, and how many prompts are. */
+const SHOWN_CHARS = 1_000;
+const SHOWN_PROMPTS = 50;
 const MAX_EXPECTED = 200;
 /** pi may compact, which asks the model, before it starts with a text. */
 const START_MS = 120_000;
@@ -39,6 +59,7 @@ const REMEMBERED_INPUTS = 50;
 export interface PromptWatcher {
   entered(prompt: ExpectedPrompt): void;
   lost(prompt: ExpectedPrompt, why: string): void;
+  queueChanged(): void;
 }
 
 export class Prompts {
@@ -72,32 +93,81 @@ export class Prompts {
     }
     this.memory.prompts.set(prompt.id, "queued");
     trim(this.memory.prompts, KNOWN_IDS);
-    this.memory.expected.push({ ...prompt, handedAt: undefined });
+    this.memory.expected.push({ ...prompt, at: new Date().toISOString(), handedAt: undefined });
+    this.watcher.queueChanged();
     this.pump();
     return "queued";
+  }
+
+  /** What waits, in the order in which it came; scrolls have receipts of their own. */
+  queue(): QueuedPrompt[] {
+    return this.memory.expected
+      .filter(({ scroll }) => scroll === undefined)
+      .slice(0, SHOWN_PROMPTS)
+      .map(({ id, text, mode, source, images, at, handedAt }) => ({
+        id,
+        text: cutText(text, SHOWN_CHARS),
+        mode,
+        source,
+        images: images.length,
+        at: at ?? null,
+        where: handedAt === undefined ? "agent" : "handed",
+      }));
+  }
+
+  /** Take back what pi does not have yet; the whole text, to be edited. Throws Refusal. */
+  cancel(id: string): { text: string; mode: Mode; images: number } {
+    const prompt = this.memory.expected.find((found) => found.id === id && found.scroll === undefined);
+    if (prompt === undefined) {
+      throw this.memory.prompts.get(id) === "delivered"
+        ? new Refusal(CONFLICT, "it is in the conversation already", "abort the turn, if it runs")
+        : new Refusal(UNKNOWN, "no such prompt waits in this pi");
+    }
+    if (prompt.handedAt !== undefined) {
+      throw new Refusal(CONFLICT, "pi has it in its own queue", "Esc in its terminal takes it back");
+    }
+    this.memory.expected.splice(this.memory.expected.indexOf(prompt), 1);
+    this.memory.prompts.set(id, "cancelled");
+    this.watcher.queueChanged();
+    return { text: prompt.text, mode: prompt.mode, images: prompt.images.length };
   }
 
   /** Hand over what may be handed over now, and give up what is gone. */
   private pump(): void {
     this.dropGone();
     for (;;) {
-      const next = this.memory.expected.find(({ handedAt }) => handedAt === undefined);
       const idle = this.context().isIdle();
       const now = performance.now();
-      if (next === undefined || (idle && now < this.startingUntil)) break;
-      next.handedAt = now;
-      if (idle) this.startingUntil = now + START_MS;
-      const deliverAs = next.mode === "steer" ? "steer" : "followUp";
-      // Always with deliverAs: without it pi drops a text that arrives while it works.
-      this.pi.sendUserMessage(
-        next.images.length === 0 ? next.text : [{ type: "text", text: next.text }, ...next.images],
-        { deliverAs },
+      const next = this.memory.expected.find(
+        ({ handedAt, mode }) => handedAt === undefined && (idle || mode === "steer"),
       );
+      if (next === undefined || (idle && now < this.startingUntil)) break;
+      if (idle) this.startingUntil = now + START_MS;
+      this.hand(next);
     }
     // While pi works, its events bring us back here.
     if (this.memory.expected.length > 0 && this.context().isIdle()) {
       this.pumpAt(Math.max(GONE_MS, this.startingUntil - performance.now()));
     }
+  }
+
+  private hand(next: ExpectedPrompt): void {
+    next.handedAt = performance.now();
+    const deliverAs = next.mode === "steer" ? "steer" : "followUp";
+    // Always with deliverAs: without it pi drops a text that arrives while it works.
+    this.pi.sendUserMessage(
+      next.images.length === 0 ? next.text : [{ type: "text", text: next.text }, ...next.images],
+      { deliverAs },
+    );
+    this.watcher.queueChanged();
+  }
+
+  /** pi has said all of its answer, and looks next whether something follows: one that waited does. */
+  answerEnded(): void {
+    const { expected } = this.memory;
+    if (this.context().isIdle() || expected.some(({ handedAt, mode }) => handedAt !== undefined && mode !== "steer")) return;
+    const next = expected.find(({ handedAt }) => handedAt === undefined);
+    if (next !== undefined) this.hand(next);
   }
 
   private pumpAt(delayMs: number): void {
@@ -124,8 +194,10 @@ export class Prompts {
     const { expected } = this.memory;
     const handed = expected.filter(({ handedAt }) => handedAt !== undefined);
     const input = this.inputs.findIndex((found) => found.text === text);
-    // Another extension may have rewritten the text; with one candidate and no other origin it must be that one.
-    const lone = input === -1 && handed.length === 1 && this.inputs.length === 0 ? handed[0] : undefined;
+    // Another extension may have rewritten the text; with one candidate, no other origin and nothing left in pi's
+    // queue, which may be ours, it must be that one.
+    const alone = input === -1 && handed.length === 1 && this.inputs.length === 0;
+    const lone = alone && !this.context().hasPendingMessages() ? handed[0] : undefined;
     const prompt = handed.find((found) => found.text === text) ?? lone;
     if (prompt === undefined) {
       const found = input === -1 ? this.inputs.shift() : this.inputs.splice(input, 1)[0];
@@ -135,6 +207,7 @@ export class Prompts {
     this.memory.prompts.set(prompt.id, "delivered");
     this.startingUntil = 0;
     this.watcher.entered(prompt);
+    this.watcher.queueChanged();
     this.pumpAt(0);
     return { source: prompt.source, prompt_id: prompt.id };
   }
@@ -166,6 +239,7 @@ export class Prompts {
       this.memory.prompts.set(prompt.id, "unknown");
       this.watcher.lost(prompt, why);
     }
+    if (lost.length > 0) this.watcher.queueChanged();
   }
 
   end(): void {

@@ -41,6 +41,9 @@ export function serve(subject: Subject, method: string, params: Params, reply: (
     case "prompt":
       reply({ result: { receipt: prompt(subject.prompts, params) } });
       break;
+    case "unqueue":
+      reply({ result: subject.prompts.cancel(String(params["id"])) });
+      break;
     case "abort":
       subject.ctx.abort();
       reply({ result: {} });
@@ -82,7 +85,7 @@ function prompt(prompts: Prompts, params: Params): string {
   return prompts.take({ id, text, mode, source, images: imagesOf(images) });
 }
 
-function snapshot({ pi, ctx, conversation, state, usage }: Subject, limit: number): object {
+function snapshot({ pi, ctx, conversation, prompts, state, usage }: Subject, limit: number): object {
   const session = ctx.sessionManager;
   const { tools, model, thinking } = readCard(pi, ctx);
   return {
@@ -94,6 +97,7 @@ function snapshot({ pi, ctx, conversation, state, usage }: Subject, limit: numbe
     thinking,
     session: sessionCard(session),
     usage,
+    queue: prompts.queue(),
   };
 }
 

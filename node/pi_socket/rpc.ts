@@ -3,6 +3,7 @@
 export const BAD_PARAMS = -32602;
 export const UNKNOWN_METHOD = -32601;
 export const INTERNAL = -32603;
+export const UNKNOWN = -32004;
 export const CONFLICT = -32009;
 export const COMPACTED = -32010;
 export const OVERLOADED = -32029;

@@ -12,7 +12,7 @@ import { startNode, strictestPolicy, type Home } from "./home.ts";
 import { Link, type LinkUser } from "./link.ts";
 import type { Memory } from "./memory.ts";
 import { Outbox } from "./outbox.ts";
-import { Prompts, type ExpectedPrompt, type PromptWatcher } from "./prompts.ts";
+import { Prompts, type ExpectedPrompt, type PromptWatcher, type QueuedPrompt } from "./prompts.ts";
 import { serve, type Subject } from "./requests.ts";
 import { INTERNAL, OVERLOADED, Refusal, type Answer } from "./rpc.ts";
 import { Scrolls } from "./scrolls.ts";
@@ -46,6 +46,7 @@ interface Change {
   session?: SessionCard;
   usage?: Usage;
   reset?: string;
+  queue?: QueuedPrompt[];
 }
 
 export class Tether implements LinkUser, PromptWatcher, Subject {
@@ -222,6 +223,7 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
         break;
       default:
         this.failures = 0;
+        this.prompts.answerEnded();
         this.scrolls.finalText(plainText(message.content));
     }
   }
@@ -410,7 +412,12 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
     this.memory.nodeStartedAt = 0;
     // Another session in agent.register is a reset already; only a move inside of one is still to be told.
     const moved = this.change.reset === "tree";
-    this.change = { state: this.state, session: sessionCard(this.ctx.sessionManager), usage: this.usage };
+    this.change = {
+      state: this.state,
+      session: sessionCard(this.ctx.sessionManager),
+      usage: this.usage,
+      queue: this.prompts.queue(),
+    };
     if (moved) this.change.reset = "tree";
     this.card = JSON.stringify(readCard(this.pi, this.ctx)); // agent.register has just told it
     this.flush();
@@ -494,6 +501,14 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
 
   entered(prompt: ExpectedPrompt): void {
     this.scrolls.entered(prompt);
+  }
+
+  /** See PromptWatcher: the node is told, and the person at the terminal, who sees only what pi itself has. */
+  queueChanged(): void {
+    this.change.queue = this.prompts.queue();
+    const waiting = this.change.queue.filter(({ where }) => where === "agent").length;
+    this.ctx.ui.setStatus("hyperpi-queue", waiting === 0 ? undefined : `${waiting} prompt${waiting === 1 ? "" : "s"} from elsewhere wait`);
+    this.flushSoon();
   }
 
   lost(prompt: ExpectedPrompt, why: string): void {

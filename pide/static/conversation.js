@@ -46,6 +46,7 @@
  * @property {import("./protocol.js").Session | null} session
  * @property {import("./protocol.js").Usage | null} usage
  * @property {Approval[]} pending
+ * @property {import("./protocol.js").QueuedPrompt[]} queue  prompts that wait, whoever sent them
  * @property {string | null} resetReason  why the conversation that was shown before is not this one
  */
 
@@ -76,6 +77,7 @@ export function emptyConversation(agent) {
     session: null,
     usage: null,
     pending: [],
+    queue: [],
     resetReason: null,
   };
 }
@@ -139,6 +141,7 @@ export function attach(conv, attached) {
     session: snapshot.session ?? null,
     usage: snapshot.usage ?? null,
     pending: (snapshot.pending ?? []).filter((approval) => approval.state === "pending"),
+    queue: snapshot.queue ?? [],
   };
 }
 
@@ -222,6 +225,8 @@ function applyEvent(conv, event) {
       });
     case "approval":
       return approvalChanged(conv, event.approval, event);
+    case "queue":
+      return { ...conv, queue: Array.isArray(event.prompts) ? event.prompts : [] };
     case "usage":
       return { ...conv, usage: usageOf(event) };
     case "notice":

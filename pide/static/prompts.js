@@ -19,6 +19,7 @@ const RANK = /** @type {Record<PromptReceipt, number>} */ ({
   stored: 2,
   queued: 3,
   delivered: 4,
+  cancelled: 5,
   refused: 5,
 });
 
@@ -85,5 +86,5 @@ export function unanswered(prompts, now) {
  * @param {string} agent
  */
 export function notYetDelivered(prompts, agent) {
-  return (prompts.get(agent) ?? []).filter((prompt) => prompt.receipt !== "delivered");
+  return (prompts.get(agent) ?? []).filter((prompt) => prompt.receipt !== "delivered" && prompt.receipt !== "cancelled");
 }

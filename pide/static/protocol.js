@@ -6,7 +6,8 @@
 /** @typedef {"viewer" | "operator" | "admin"} Role */
 /** @typedef {"starting" | "idle" | "working" | "waiting" | "stuck" | "exited" | "unreachable"} AgentState */
 /** @typedef {"online" | "disconnected" | "lost" | "left" | "pending"} NodeState */
-/** @typedef {"stored" | "queued" | "delivered" | "unknown"} Receipt */
+/** @typedef {"stored" | "queued" | "delivered" | "unknown" | "cancelled"} Receipt */
+/** @typedef {{id: string, text: string, mode: PromptMode, source?: string, images?: number, at?: string | null, where: "node" | "agent" | "handed"}} QueuedPrompt */
 /** @typedef {"prompt" | "steer" | "follow_up"} PromptMode */
 /** @typedef {"accepted" | "relayed" | "stored" | "delivered" | "answered" | "expired" | "refused" | "unknown"} ScrollState */
 
@@ -134,6 +135,7 @@
  * @property {Session | null} [session]
  * @property {Usage | null} [usage]
  * @property {Approval[]} [pending]
+ * @property {QueuedPrompt[]} [queue]
  */
 
 /**
@@ -203,6 +205,7 @@ const NEEDED = /** @type {Record<string, Role>} */ ({
   "agent.resume": "operator",
   "agent.rename": "operator",
   "agent.configure": "operator",
+  "agent.unqueue": "operator",
   "agent.answer": "operator",
   "agent.input": "operator",
   "node.folders": "operator",

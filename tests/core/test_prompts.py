@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hyperpi import contract
@@ -41,12 +42,17 @@ class SmallAgent:
 
     def __init__(self) -> None:
         self.taken: list[str] = []
+        self.gives_back: dict[str, Any] | None = None
         self.may = asyncio.Event()
         self.may.set()
         self.asked = asyncio.Event()
         self.answer: dict[str, str] | HyperPiError = {"receipt": "queued"}
 
     async def call(self, method: str, params: dict[str, Any], timeout_s: float) -> Any:
+        if method == "unqueue":
+            if self.gives_back is None:
+                raise UnknownMethod("there is no method unqueue")
+            return self.gives_back
         assert method == "prompt"
         self.asked.set()
         await self.may.wait()
@@ -429,3 +435,50 @@ async def test_an_ended_agents_texts_are_not_kept(desk):
     assert await desk.take("p-1", "a secret plan") == "stored"
     desk.agents.exited(desk.id, End("quit", "quit"))
     assert [sent.params for sent in await desk.shelf.written()] == [{}]
+
+
+class TestTakingBack:
+    async def test_what_is_stored_for_an_agent_that_is_away_is_seen_and_taken_back(self, desk: Desk) -> None:
+        await desk.take("p-1", "first")
+        await desk.take("p-2", "second", mode="follow_up")
+        assert [(one.id, one.text, one.where) for one in desk.agents.queue(desk.id)] == [
+            ("p-1", "first", "node"),
+            ("p-2", "second", "node"),
+        ]
+        taken = await desk.prompts.cancel(desk.id, "p-1")
+        assert taken == {"id": "p-1", "text": "first", "mode": "prompt", "images": 0}
+        assert desk.told[-1] == ("p-1", "cancelled")
+        assert [one.id for one in desk.agents.queue(desk.id)] == ["p-2"]
+        agent = SmallAgent()
+        desk.dial(agent)
+        await asyncio.gather(*desk.unattended)
+        assert agent.taken == ["p-2"]
+        assert desk.agents.queue(desk.id) == []
+        assert await desk.take("p-1", "first") == "cancelled"
+
+    async def test_every_change_of_the_queue_is_in_the_agents_stream(self, desk: Desk) -> None:
+        await desk.take("p-1", "first")
+        await desk.prompts.cancel(desk.id, "p-1")
+        ring = desk.agents.log_of(desk.id).ring
+        events = [msgspec.json.decode(raw) for raw in ring.since(ring.oldest, 1 << 20)]
+        told = [[one["id"] for one in event["prompts"]] for event in events if event["type"] == "queue"]
+        assert told == [["p-1"], []]
+
+    async def test_what_the_agent_has_it_is_asked_to_give_back(self, desk: Desk) -> None:
+        agent = SmallAgent()
+        desk.dial(agent)
+        assert await desk.take("p-1", "first") == "queued"
+        with pytest.raises(Conflict, match="gives nothing back"):
+            await desk.prompts.cancel(desk.id, "p-1")
+        agent.gives_back = {"text": "first", "mode": "prompt", "images": 2}
+        assert (await desk.prompts.cancel(desk.id, "p-1"))["images"] == 2
+        assert desk.told[-1] == ("p-1", "cancelled")
+
+    async def test_what_is_in_the_conversation_or_nowhere_cannot_be_taken_back(self, desk: Desk) -> None:
+        desk.dial(SmallAgent())
+        await desk.take("p-1")
+        desk.prompts.prompt_entered(desk.id, "p-1")
+        with pytest.raises(Conflict, match="in the conversation"):
+            await desk.prompts.cancel(desk.id, "p-1")
+        with pytest.raises(NotFound):
+            await desk.prompts.cancel(desk.id, "p-2")

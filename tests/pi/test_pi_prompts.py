@@ -4,7 +4,7 @@ import asyncio
 
 from model_server import ModelServer
 from rig import PiRig, needs_pi
-from stand_in import StandIn
+from stand_in import Json, StandIn
 
 pytestmark = needs_pi
 
@@ -40,14 +40,50 @@ async def test_a_busy_pi_takes_steering_before_follow_ups_and_loses_neither(
         assert len(node.all("user_message")) == 1
         model.release("a")
         await node.entry("assistant", "ECHO: typed")
+        await node.entry("assistant", "ECHO: also later")
+        # What was typed is in pi's own queue already; ours wait where they can still be taken back.
         order = [(e["text"], e["source"]) for e in node.all("user_message")]
         assert order == [
             ("hold: a", "pide"),
             ("now please", "pide"),
+            ("typed", "rpc"),
             ("later", "pide"),
             ("also later", "pide"),
-            ("typed", "rpc"),
         ]
+        assert node.states().count("working") == 1  # one turn of pi after the other, without a rest
+
+
+async def test_what_waits_is_seen_and_can_be_taken_back_until_pi_has_it(
+    rig: PiRig, node: StandIn, model: ModelServer
+) -> None:
+    async with rig.headless():
+        await node.registered()
+        await node.prompt("hold: a", "p1")
+        await node.event("text_delta")
+        for number, mode in enumerate(("follow_up", "prompt", "steer", "follow_up"), 2):
+            await node.prompt(f"text {number}", f"p{number}", mode)
+        waiting = await node.until(lambda: _queue(node) if len(_queue(node)) == 4 else None)
+        assert [(one["id"], one["where"]) for one in waiting] == [
+            ("p2", "agent"),
+            ("p3", "agent"),
+            ("p4", "handed"),
+            ("p5", "agent"),
+        ]
+        assert (await node.snapshot())["queue"] == waiting
+        taken = await node.call("unqueue", {"id": "p3"})
+        assert taken["result"] == {"text": "text 3", "mode": "prompt", "images": 0}
+        assert (await node.prompt("text 3", "p3"))["result"] == {"receipt": "cancelled"}
+        assert (await node.call("unqueue", {"id": "p4"}))["error"]["code"] == -32009
+        assert (await node.call("unqueue", {"id": "p1"}))["error"]["code"] == -32009
+        assert (await node.call("unqueue", {"id": "p9"}))["error"]["code"] == -32004
+        model.release("a")
+        await node.entry("assistant", "ECHO: text 5")
+        await node.until(lambda: _queue(node) == [])
+        assert [e["prompt_id"] for e in node.all("user_message")] == ["p1", "p4", "p2", "p5"]
+
+
+def _queue(node: StandIn) -> list[Json]:
+    return next((c["queue"] for c in reversed(node.said("changed")) if "queue" in c), [])
 
 
 async def test_abort_ends_the_turn_marks_it_and_leaves_pi_ready(rig: PiRig, node: StandIn) -> None:

@@ -33,7 +33,7 @@ async def test_a_person_sees_the_address_types_and_leaves_and_the_node_knows_all
         # Escape takes queued texts back into the editor: they did not run, and are not said to have.
         await node.prompt("hold: never", "p2")
         await node.streams("three")
-        await node.prompt("queued from afar", "p3", "follow_up")
+        await node.prompt("queued from afar", "p3", "steer")
         await terminal.shows("queued from afar")
         await _escape(terminal, node)
         lost = await node.event("notice", prompt_id="p3")

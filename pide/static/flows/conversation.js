@@ -44,8 +44,25 @@ export function conversationFlow(page, client) {
   /** @param {Prompt} prompt */
   const dismiss = (prompt) => page.dispatch({ type: "prompt.dismissed", agent: prompt.agent, id: prompt.id });
 
+  /** @param {string} agent @param {string} text */
+  const write = (agent, text) => {
+    const draft = page.ui.drafts.get(agent) ?? "";
+    page.look({ drafts: new Map(page.ui.drafts).set(agent, draft ? `${text}\n${draft}` : text) });
+    document.getElementById("composer")?.focus();
+  };
+
+  /** @param {string} agent @param {string} id @param {boolean} edit */
+  const takeBack = async (agent, id, edit) => {
+    const taken = await page.ask("agent.unqueue", { agent, id });
+    if (!taken) return;
+    page.dispatch({ type: "prompt.changed", params: { agent, id, receipt: "cancelled" } });
+    if (edit) write(agent, taken.text ?? "");
+    if (edit && taken.images) page.toast("Its pictures have to be added again.");
+  };
+
   return {
     jumpToLive,
+    takeBack: (/** @type {string} */ agent, /** @type {string} */ id, /** @type {boolean} */ edit) => void takeBack(agent, id, edit),
     send,
     dismiss,
     showOlder: () => void showOlder(),
@@ -79,10 +96,8 @@ export function conversationFlow(page, client) {
 
     /** @param {Prompt} prompt */
     editAgain: (prompt) => {
-      const draft = page.ui.drafts.get(prompt.agent) ?? "";
       dismiss(prompt);
-      page.look({ drafts: new Map(page.ui.drafts).set(prompt.agent, draft ? `${prompt.text}\n${draft}` : prompt.text) });
-      document.getElementById("composer")?.focus();
+      write(prompt.agent, prompt.text);
     },
   };
 }

@@ -19,6 +19,7 @@ import { icon } from "./icons.js";
  * @property {(agent: string, mode: PromptMode) => void} mode
  * @property {(agent: string) => void} send
  * @property {(prompt: Prompt) => void} sendAgain
+ * @property {(agent: string, id: string, edit: boolean) => void} takeBack
  * @property {(prompt: Prompt) => void} editAgain
  * @property {(prompt: Prompt) => void} dismiss
  * @property {(event: KeyboardEvent) => void} composerKey
@@ -35,6 +36,7 @@ const RECEIPTS = /** @type {Record<Prompt["receipt"], string>} */ ({
   stored: "stored at its node",
   queued: "queued in the agent",
   delivered: "delivered",
+  cancelled: "taken back",
   unknown: "unknown: it may or may not have arrived",
   refused: "refused",
 });
@@ -62,10 +64,13 @@ export function composerView(state, ui, agent, id, actions) {
   const draft = ui.drafts.get(id) ?? "";
   const mode = modeFor(agent, ui.modes.get(id));
   const ended = agent?.state === "exited";
+  const queue = state.conversations.get(id)?.queue ?? [];
+  const queued = new Set(queue.map((one) => one.id));
+  const onTheirWay = notYetDelivered(state.prompts, id).filter((prompt) => !queued.has(prompt.id));
   const inTurn = agent !== undefined && isBusy(agent) && state.mesh?.nodes.get(agent.node)?.state === "online";
   return html`
     <footer class="composer">
-      ${receiptsView(notYetDelivered(state.prompts, id), state, actions)}
+      ${queueView(queue, id, mayPrompt, actions)} ${receiptsView(onTheirWay, state, actions)}
       ${mayPrompt
         ? html`<div class="composer-box" data-disabled=${String(ended)}>
             <textarea
@@ -114,6 +119,38 @@ function placeholder(state, agent, mode) {
   if (mode === "steer") return `Steer ${agent.name}…`;
   if (mode === "follow_up") return `After this turn, ${agent.name}…`;
   return `Prompt ${agent.name}…`;
+}
+
+const PLACES = /** @type {Record<import("../protocol.js").QueuedPrompt["where"], string>} */ ({
+  node: "stored at its node",
+  agent: "queued in the agent",
+  handed: "in pi's own queue",
+});
+
+/**
+ * What waits for the agent, whoever sent it.
+ * @param {import("../protocol.js").QueuedPrompt[]} queue
+ * @param {string} agent
+ * @param {boolean} mayPrompt
+ * @param {ComposerActions} actions
+ */
+function queueView(queue, agent, mayPrompt, actions) {
+  if (!queue.length) return nothing;
+  return html`<ul class="receipts queue" aria-label="Prompts that wait">
+    ${repeat(
+      queue,
+      (one) => one.id,
+      (one) => html`<li data-receipt=${one.where === "node" ? "stored" : "queued"} data-queued=${one.id}>
+        <span class="receipt-mark" aria-hidden="true"></span>
+        <span class="receipt-text" title=${straight(one.text)}>${straight(one.text) || "(pictures)"}</span>
+        <span class="receipt-word">${one.mode === "steer" ? "steers · " : ""}${PLACES[one.where] ?? one.where}</span>
+        ${mayPrompt && one.where !== "handed"
+          ? html`<button class="link" @click=${() => actions.takeBack(agent, one.id, true)}>Edit</button>
+              <button class="link" @click=${() => actions.takeBack(agent, one.id, false)}>Cancel</button>`
+          : nothing}
+      </li>`,
+    )}
+  </ul>`;
 }
 
 /**

@@ -1,0 +1,68 @@
+"""`hyperpi queue AGENT`."""
+
+import time
+
+import click
+
+from hyperpi.cli.options import Verb, agent_argument, connected, json_option
+from hyperpi.cli.output import Cell, note, print_json, print_table
+from hyperpi.cli.words import Json, ago, one_line, printable, rows_of
+
+PLACES = {
+    "node": "kept until it is back",
+    "agent": "waits in it",
+    "handed": "in its hands, cannot be taken back",
+}
+
+
+@click.command(
+    cls=Verb,
+    example="""hyperpi queue frontend
+               hyperpi queue frontend --cancel p-1f3a
+               hyperpi prompt frontend "$(hyperpi queue frontend --cancel p-1f3a) and say why" --follow-up""",
+)
+@agent_argument
+@click.option("--cancel", metavar="ID", help="Take a prompt back, and print it.")
+@json_option
+def queue(agent: str, cancel: str | None, as_json: bool) -> None:
+    """List the prompts that wait for an agent, or take one back.
+
+    ID may be its beginning. With --json a list of {id, text, mode, source, images, at, where}; with --cancel
+    {id, text, mode, images}.
+    """
+    with connected() as client:
+        waiting = rows_of(client.call("agent.show", {"agent": agent}), "queue")
+        if cancel is not None:
+            taken: Json = client.call("agent.unqueue", {"agent": agent, "id": _whole(waiting, cancel)})
+            if as_json:
+                print_json(taken)
+            else:
+                click.echo(printable(str(taken.get("text") or "")))
+            return
+    if as_json:
+        print_json(waiting)
+        return
+    if not waiting:
+        note(f"Nothing waits for {one_line(agent)}.")
+        return
+    now = time.time()
+    print_table(
+        ["ID", "CAME", "FROM", "MODE", "WHERE", "TEXT"],
+        [
+            [
+                one_line(one.get("id"), 20),
+                ago(one.get("at"), now),
+                one_line(one.get("source")),
+                one_line(one.get("mode")),
+                Cell(PLACES.get(str(one.get("where")), str(one.get("where"))), "dim"),
+                one_line(one.get("text")),
+            ]
+            for one in waiting
+        ],
+    )
+
+
+def _whole(waiting: list[Json], wish: str) -> str:
+    """The one id that begins like this; what fits none or several is left to the node to judge."""
+    fitting = [str(one.get("id")) for one in waiting if str(one.get("id")).startswith(wish)]
+    return fitting[0] if len(fitting) == 1 else wish
