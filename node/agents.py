@@ -5,7 +5,6 @@ it as observers; what a fact means is decided in `roster`.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +75,9 @@ class Observer:
     def agent_connected(self, agent: AgentId) -> None:
         """It can be asked things now."""
 
+    def events_came(self, agent: AgentId, raws: Sequence[bytes]) -> None:
+        """Events that are new to its log, as the agent encoded them."""
+
     def prompt_entered(self, agent: AgentId, prompt_id: str) -> None:
         """A prompt has become part of the conversation."""
 
@@ -87,6 +89,7 @@ class Agents:
         self.roster = roster
         self.node, self.node_name = node, node_name
         self.watchers: dict[AgentId, int] = {}
+        self.loads: dict[AgentId, contract.Load] = {}
         self.observers: list[Observer] = []
         self.pending: Callable[[AgentId], list[contract.Approval]] = lambda _: []  # what it waits for
         self.stored: Callable[[AgentId], list[contract.QueuedPrompt]] = lambda _: []  # kept here for it
@@ -115,6 +118,7 @@ class Agents:
             node_name=self.node_name,
             watchers=self.watchers.get(agent, 0),
             pending=len(self.pending(agent)),
+            load=self.loads.get(agent),
         )
 
     def by_process(self) -> dict[Relative, str]:
@@ -187,7 +191,8 @@ class Agents:
         new, reset = eventlog.ingest(run.first, raws, rfc3339(now))
         if reset is not None:
             self._tell_reset(agent, reset)
-        self._notice_prompts(agent, raws[len(raws) - new :] if new else [])
+        fresh = raws[len(raws) - new :] if new else []
+        self._notice_prompts(agent, fresh)
         record = self.roster.get(agent)
         stale = record.last_event is None or now - record.last_event > 1.0
         state = record.state
@@ -195,6 +200,9 @@ class Agents:
         # The time of the last event is shown, but it is not worth a roster change per token.
         if stale or record.state != state:
             self._changed(agent)
+        if fresh:
+            for observer in self.observers:
+                observer.events_came(agent, fresh)
         return eventlog.acked
 
     def _notice_prompts(self, agent: AgentId, raws: Sequence[bytes]) -> None:
@@ -320,6 +328,7 @@ class Agents:
         record = self.roster.get(agent)
         if record.stopped_by is not None:
             end = by_order(record.stopped_by, end)
+        self.loads.pop(agent, None)
         if self.roster.exited(agent, end, time.time()):
             log.info("agent exited agent=%s detail=%s", agent, record.detail)
             self._say_state(record)
@@ -330,6 +339,22 @@ class Agents:
         if (watch := self._exits.pop(agent, None)) is not None:
             watch.close()
         self._silent_beats.pop(agent, None)
+
+    def seen_running(self, agent: AgentId) -> None:
+        """Its process was found among those that run."""
+        self.roster.get(agent).process_seen = time.time()
+
+    def costs(self, agent: AgentId, load: contract.Load) -> None:
+        """What it costs now, with all that it has started."""
+        if self.roster.get(agent).live:
+            self.loads[agent] = load
+            self._changed(agent)
+
+    def stuck(self, agent: AgentId, on: str | None) -> None:
+        """Its turn gets nowhere, for this reason; None: it does."""
+        if self.roster.stuck(agent, on, time.time()):
+            self._say_state(self.roster.get(agent))
+            self._changed(agent)
 
     def stopping(self, agent: AgentId, by: str) -> None:
         """Somebody asked for its end: that is why it will have ended."""
@@ -368,7 +393,7 @@ class Agents:
         self._dropped_from_roster(agent)
 
     def _dropped_from_roster(self, agent: AgentId) -> None:
-        for table in (self._queues, self._logs, self.watchers, self._silent_beats):
+        for table in (self._queues, self._logs, self.watchers, self.loads, self._silent_beats):
             table.pop(agent, None)
         if (timer := self._quiet.pop(agent, None)) is not None:
             timer.cancel()
@@ -496,15 +521,19 @@ class Agents:
                 self._say_state(record)
                 self._changed(agent)
         if agent not in self._asking:
-            task = asyncio.ensure_future(self._ask(connection))
+            task = asyncio.ensure_future(self._ask(agent, connection))
             self._asking[agent] = task
             task.add_done_callback(lambda _: self._asking.pop(agent, None))
 
-    @staticmethod
-    async def _ask(connection: AgentConnection) -> None:
-        # "Method not found" is an answer too: the line itself is what counts.
-        with contextlib.suppress(HyperPiError):
+    async def _ask(self, agent: AgentId, connection: AgentConnection) -> None:
+        try:
             await connection.call("ping", {}, HEARTBEAT_S * MISSED_BEATS)
+        except UnknownMethod:
+            pass  # an answer too: the line itself is what counts
+        except HyperPiError:
+            return
+        if agent in self.roster:
+            self.roster.get(agent).beat_seen = time.time()
 
     def _close(self) -> None:
         for timer in (*self._graces.values(), *self._quiet.values()):

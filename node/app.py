@@ -57,6 +57,7 @@ from node.scroll_desk import ScrollDesk
 from node.spawn import start_heir
 from node.spawning import Spawning
 from node.terminals import Terminals
+from node.watching import Watching
 from pxldisk import Corrupt, Disk, ForeignPicture, PxlDiskError, WrongShape
 
 log = logging.getLogger(__name__)
@@ -154,6 +155,7 @@ class Node:
         )
         self.backend = Backend(desks, self.shape)
         self.meter = LoadMeter()
+        self.watching = Watching(self.agents, lambda: self.policy.watch)
         self.link = Link(
             self.agents,
             self.terminals,
@@ -182,7 +184,7 @@ class Node:
         self.local = LocalEndpoint(self.backend, local_token(self.folder / "token"))
         self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_process)
         self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
-        self.agents.observers += [self.approvals, self.terminals, histories]
+        self.agents.observers += [self.approvals, self.terminals, histories, self.watching]
         self.approvals.use(self.keepers.answer_dialog)
 
     # --- what it looks like ----------------------------------------------------------------------------
@@ -257,6 +259,7 @@ class Node:
                     "prompts": self._prompt_store.run(),
                     "approval-store": self._approval_store.run(),
                     "approvals": self.approvals.run(),
+                    "watching": self.watching.run(),
                     "scrolls": self.scrolls.run(),
                     "mirrors": self.mirrors.run(),
                     "banks": self.banks.run(),

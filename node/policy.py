@@ -21,6 +21,8 @@ from node.disk_policy import DiskPolicy, parse_disk
 from node.kinds import KINDS, Kind
 from node.mirror_policy import DEFAULT_TEXT as MIRRORS_TEXT
 from node.mirror_policy import MirrorPolicy, parse_mirrors
+from node.watch_policy import DEFAULT_TEXT as WATCH_TEXT
+from node.watch_policy import WatchPolicy, parse_watch
 
 MAX_AGENTS = 64  # enough for any person; a runaway script is stopped before the machine is
 MAX_ARGS = 256
@@ -42,6 +44,7 @@ class Policy:
     max_agents: int = MAX_AGENTS  # spawned agents alive at a time; those in terminals are not counted
     acp: AcpPolicy = field(default_factory=AcpPolicy)
     approvals: ApprovalPolicy = field(default_factory=ApprovalPolicy)
+    watch: WatchPolicy = field(default_factory=WatchPolicy)
     mirrors: MirrorPolicy = field(default_factory=MirrorPolicy)
     disk: DiskPolicy = field(default_factory=DiskPolicy)  # read when the node starts
 
@@ -82,6 +85,7 @@ DEFAULT_FILE = f"""\
 
 {ACP_TEXT}
 {APPROVALS_TEXT}
+{WATCH_TEXT}
 {DISK_TEXT}
 {MIRRORS_TEXT}"""
 
@@ -103,7 +107,7 @@ def load_policy(path: Path, user_home: Path) -> Policy:
 def parse_policy(text: str, user_home: Path) -> Policy:
     """The policy that a node.toml's text gives. Raises ValueError with one line."""
     whole = tomllib.loads(text)
-    tables = ("kinds", "environment", "acp", "approvals", "disk", "mirrors")
+    tables = ("kinds", "environment", "acp", "approvals", "watch", "disk", "mirrors")
     _known(whole, "", ("roots", "max_agents", *tables))
     environment = _table(whole, "environment")
     _known(environment, "environment.", ("withhold", "only"))
@@ -119,6 +123,7 @@ def parse_policy(text: str, user_home: Path) -> Policy:
         max_agents=_count(whole, "max_agents", default.max_agents),
         acp=parse_acp(_table(whole, "acp")),
         approvals=parse_approvals(_table(whole, "approvals"), user_home),
+        watch=parse_watch(_table(whole, "watch")),
         mirrors=parse_mirrors(_table(whole, "mirrors")),
         disk=parse_disk(_table(whole, "disk")),
     )

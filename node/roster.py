@@ -54,6 +54,7 @@ class AgentRecord:
     process_seen: float | None = None
     stream_seen: float | None = None
     turn_seen: float | None = None
+    beat_seen: float | None = None
     terminal: contract.TerminalSize | None = None  # of the one that it runs in, if we hold it
     spawned: bool = False  # held by a keeper of ours
     request_id: str | None = None
@@ -261,6 +262,8 @@ class Roster:
         if record.asking is None:
             record.own_state = record.state_before if away else record.state
             record.own_detail = None if away else record.detail
+            if record.own_state == "stuck":  # whoever answers has looked at it
+                record.own_state, record.own_detail = "working", None
         was, record.asking = record.asking, what
         if not record.live or (was is None and what is None):
             return False
@@ -270,12 +273,25 @@ class Roster:
             return False
         return self._enter(record, state, detail, now)
 
+    def stuck(self, agent: AgentId, on: str | None, now: float) -> bool:
+        """Its turn gets nowhere, for this reason; None: it gets on. Returns whether its state changed."""
+        record = self.get(agent)
+        if record.asking is not None:  # it waits for somebody
+            return False
+        if on is not None and record.state in {"working", "stuck"}:
+            return self._enter(record, "stuck", on, now)
+        if on is None and record.state == "stuck":
+            return self._enter(record, "working", None, now)
+        return False
+
     def heard(self, agent: AgentId, now: float, *, event: bool = False) -> AgentRecord:
         """A byte from the agent proves its process and its stream; an event also that something happened."""
         record = self.get(agent)
         record.process_seen = record.stream_seen = now
         if event:
             record.last_event = now
+            if record.own in {"working", "stuck"}:
+                record.turn_seen = now
         if record.state == "unreachable":
             self._enter(record, record.state_before, record.asking, now)
         return record
@@ -433,7 +449,13 @@ def past_of(record: AgentRecord) -> Past:
 
 
 def agent_shape(
-    record: AgentRecord, *, node: str, node_name: str, watchers: int, pending: int = 0
+    record: AgentRecord,
+    *,
+    node: str,
+    node_name: str,
+    watchers: int,
+    pending: int = 0,
+    load: contract.Load | None = None,
 ) -> contract.Agent:
     """The Agent of the contract."""
 
@@ -457,8 +479,12 @@ def agent_shape(
         since=rfc3339(record.since),
         last_event=when(record.last_event),
         evidence=contract.Evidence(
-            process=when(record.process_seen), stream=when(record.stream_seen), turn=when(record.turn_seen)
+            process=when(record.process_seen),
+            stream=when(record.stream_seen),
+            turn=when(record.turn_seen),
+            heartbeat=when(record.beat_seen),
         ),
+        load=load,
         pending=pending,
         ending=record.ending,
         resumed_from=record.resumed_from,

@@ -22,9 +22,9 @@ from hyperpi.cli.output import (
     table_lines,
 )
 from hyperpi.cli.wires import ConnectionLost
-from hyperpi.cli.words import Json, ago, folder, one_line, rows_of
+from hyperpi.cli.words import Json, ago, folder, load_of, one_line, rows_of
 
-COLUMNS = ("AGENT", "STATE", "FOLDER", "MODEL", "LAST", "WATCHED")
+COLUMNS = ("AGENT", "STATE", "FOLDER", "MODEL", "LOAD", "LAST", "WATCHED")
 SHOWN_ENDED = 8  # the newest; all of them with --all
 QUIET_S = 30.0  # a quiet mesh and a dead line look the same, so after this the mesh is asked again
 REDRAW_S = 1.0  # how old the times on a watched list may look
@@ -84,6 +84,7 @@ class Roster:
             shown_state(agent, node),
             where,
             one_line(agent.get("model") or "-", 40),
+            load_of(agent.get("load")) or "-",
             ago(agent.get("last_event") or agent.get("since"), now),
             str(agent.get("watchers") or "-"),
         ]

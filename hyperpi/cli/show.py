@@ -7,7 +7,7 @@ import click
 
 from hyperpi.cli.options import Verb, agent_argument, connected, json_option
 from hyperpi.cli.output import Cell, print_fields, print_json, state_cell
-from hyperpi.cli.words import Json, ago, folder, one_line, rows_of
+from hyperpi.cli.words import Json, ago, folder, load_of, one_line, rows_of
 
 
 @click.command(
@@ -56,6 +56,7 @@ def _print(agent: Json, now: float) -> None:
             ("thinking", str(agent.get("thinking") or "")),
             ("session", str(session.get("name") or session.get("id") or "")),
             ("process", str(agent.get("pid") or "")),
+            ("load", load_of(agent.get("load"))),
             ("watched by", str(agent.get("watchers") or "nobody")),
             ("tokens", _tokens(usage)),
             ("context", _context(usage.get("context"))),

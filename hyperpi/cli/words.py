@@ -52,6 +52,13 @@ def duration(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
+def load_of(load: object) -> str:
+    """What something costs: cores in percent, memory."""
+    if not isinstance(load, dict):
+        return ""
+    return f"{float(load.get('cpu') or 0):.0%} {int(load.get('mem_bytes') or 0) / (1 << 20):.0f}M"
+
+
 def ago(rfc3339: object, now: float) -> str:
     """How long ago an RFC 3339 time was, for a column; `-` for none, `now` for less than a second."""
     try:

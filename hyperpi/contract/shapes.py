@@ -13,6 +13,7 @@ class Evidence(Shape):
     process: str | None = None
     stream: str | None = None
     turn: str | None = None
+    heartbeat: str | None = None  # the last time that it answered its node's question whether it is there
 
 
 class ContextUsage(Shape):
@@ -45,6 +46,13 @@ class TerminalSize(Shape):
 
     cols: int
     rows: int
+
+
+class Load(Shape):
+    """cpu in cores, memory in bytes: of an agent, or of a node's own process."""
+
+    cpu: float
+    mem_bytes: int
 
 
 class Ending(Shape):
@@ -97,6 +105,9 @@ class Agent(Shape):
     watchers: int
     usage: Usage
     pending: int = 0  # approvals that it waits for
+    load: Load | None = (
+        None  # of its process and all that it has started; told when it has changed noticeably
+    )
     ending: Ending | None = None  # of one that has exited, once it is known
     resumed_from: str | None = None  # id of the ended agent whose conversation it goes on with
     resume: Literal["offered", "possible"] | None = None  # agent.resume; offered: it broke off by mishap
@@ -112,13 +123,6 @@ class AgentKind(Shape):
     command: bool  # node.spawn's `args` name the program; else they are added to the command of node.toml
     prompts: bool  # it takes prompts, also a first one
     headless: bool  # it runs in a terminal unless `headless` is asked for
-
-
-class Load(Shape):
-    """cpu in cores, memory in bytes, of the node process."""
-
-    cpu: float
-    mem_bytes: int
 
 
 class DiskRoom(Shape):

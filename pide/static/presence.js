@@ -5,7 +5,7 @@
  * Otherwise it is what was last known, and says since when and which part is gone.
  */
 
-import { age, ago, clockTime } from "./format.js";
+import { age, ago, bytes, clockTime } from "./format.js";
 
 /** @typedef {import("./protocol.js").Agent} Agent */
 /** @typedef {import("./protocol.js").Node} Node */
@@ -87,7 +87,7 @@ export function heardWords(state, node, now) {
  */
 export function evidenceLines(agent, now, probe) {
   const ours = probe?.agent === agent.id ? probe : null;
-  const { process, stream, turn } = newest(agent.evidence ?? {}, ours?.evidence ?? {});
+  const { process, stream, turn, heartbeat } = newest(agent.evidence ?? {}, ours?.evidence ?? {});
   const path = ours && {
     name: "path",
     text: ours.error ? `no answer: ${ours.error}` : `answered in ${Math.max(1, Math.round(ours.took_ms ?? 0))} ms, ${ago(ours.at, now)}`,
@@ -98,6 +98,10 @@ export function evidenceLines(agent, now, probe) {
     { name: "process", text: process ? `seen ${ago(process, now)}` : "not seen", title: "its pid and start time were checked at the node" },
     { name: "stream", text: stream ? `heard ${ago(stream, now)}` : "nothing heard", title: "the last message or answer from the agent" },
     { name: "turn", text: turn ? `moved ${ago(turn, now)}` : "no turn yet", title: "the last step of a turn" },
+    ...(heartbeat ? [{ name: "heartbeat", text: `answered ${ago(heartbeat, now)}`, title: "the last time that it answered whether it is there" }] : []),
+    ...(agent.load
+      ? [{ name: "load", text: `${agent.load.cpu.toFixed(2)} cores, ${bytes(agent.load.mem_bytes)}`, title: "of its process and all that it has started" }]
+      : []),
   ];
 }
 
@@ -108,7 +112,7 @@ export function evidenceLines(agent, now, probe) {
  */
 function newest(one, other) {
   const later = (/** @type {string | null | undefined} */ a, /** @type {string | null | undefined} */ b) => ((a ?? "") > (b ?? "") ? a : b);
-  return { process: later(one.process, other.process), stream: later(one.stream, other.stream), turn: later(one.turn, other.turn) };
+  return { process: later(one.process, other.process), stream: later(one.stream, other.stream), turn: later(one.turn, other.turn), heartbeat: later(one.heartbeat, other.heartbeat) };
 }
 
 /**

@@ -11,7 +11,7 @@
 /** @typedef {"prompt" | "steer" | "follow_up"} PromptMode */
 /** @typedef {"accepted" | "relayed" | "stored" | "delivered" | "answered" | "expired" | "refused" | "unknown"} ScrollState */
 
-/** @typedef {{process?: string | null, stream?: string | null, turn?: string | null}} Evidence  RFC 3339 times of the last proof. */
+/** @typedef {{process?: string | null, stream?: string | null, turn?: string | null, heartbeat?: string | null}} Evidence  RFC 3339 times of the last proof. */
 /** @typedef {{window: number, tokens?: number | null, percent?: number | null}} ContextUsage */
 /** @typedef {{input_tokens?: number, output_tokens?: number, cost_usd?: number, context?: ContextUsage | null}} Usage */
 /** @typedef {{id?: string | null, file?: string | null, name?: string | null}} Session */
@@ -52,6 +52,7 @@
  * @property {number} [pending]  approvals that it waits for
  * @property {string | null} [resumed_from]
  * @property {{cols: number, rows: number} | null} [terminal]  if it runs, or ran, in one that its node holds
+ * @property {{cpu: number, mem_bytes: number} | null} [load]  cores and bytes, with all that it has started
  * @property {"offered" | "possible" | null} [resume]  agent.resume; offered: it broke off by mishap
  * @property {Ending | null} [ending]
  */

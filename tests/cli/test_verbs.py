@@ -111,11 +111,13 @@ def test_a_list_is_one_document(mesh: ControlSocket, run: Run, argv: list[str]):
 
 
 def test_the_list_shows_name_state_folder_model_and_watchers(mesh: ControlSocket, run: Run):
-    mesh.mesh.add(agent("api", watchers=2, last_event=None, since="2999-01-01T00:00:00.000Z"))
+    load = {"cpu": 0.256, "mem_bytes": 212 << 20}
+    mesh.mesh.add(agent("api", watchers=2, last_event=None, since="2999-01-01T00:00:00.000Z", load=load))
     head, first, second, third = run("ls").out.splitlines()
-    assert head.split() == ["AGENT", "STATE", "FOLDER", "MODEL", "LAST", "WATCHED"]
+    assert head.split() == ["AGENT", "STATE", "FOLDER", "MODEL", "LOAD", "LAST", "WATCHED"]
     assert first.startswith("api@den")
     assert first.endswith(" 2")
+    assert "  26% 212M  " in first
     assert "backend@den   working (turn 3)  /srv/code/backend" in second
     assert "acme/large-1" in third
     assert "d ago" in third

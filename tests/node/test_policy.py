@@ -68,7 +68,7 @@ def test_the_default_file_changes_nothing_and_its_examples_are_valid(tmp_path: P
     file.write_text(default_file())
     assert load_policy(file, HOME) == default_policy(HOME)
     examples = re.sub(r"(?m)^# (?=\w+ = |\[\[)", "", default_file())
-    tables = {"roots", "max_agents", "kinds", "environment", "acp", "approvals", "disk", "mirrors"}
+    tables = {"roots", "max_agents", "kinds", "environment", "acp", "approvals", "watch", "disk", "mirrors"}
     assert set(tomllib.loads(examples)) == tables
     assert parse_policy(examples, HOME).only is not None
 
