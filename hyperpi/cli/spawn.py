@@ -42,6 +42,7 @@ class SpawnVerb(Verb):
                hyperpi spawn . --name frontend --prompt "read README.md, then wait"
                hyperpi spawn '~/code' --node attic --new-folder blog
                hyperpi spawn ~/code/site -- --model anthropic/claude-sonnet-4-5
+               hyperpi spawn ~/code/site --kind acp -- opencode acp
                hyperpi spawn . --headless --prompt "run the tests"
                hyperpi spawn . --kind terminal -- htop""",
 )

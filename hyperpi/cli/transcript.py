@@ -18,6 +18,9 @@ ARGS_CHARS = 160
 
 Style = Callable[[str, str], str]  # text, kind: you | agent | dim | error | tool
 
+# How far a step of a plan has come -> its mark, and how to show it.
+STEPS = {"pending": ("○", ""), "in_progress": ("◐", "tool"), "completed": ("✓", "dim")}
+
 _QUIET = frozenset({"usage", "tool_update", "message_start", "queue"})  # shown by what follows them
 
 
@@ -80,7 +83,7 @@ class Transcript:
         self._entries.add(str(entry.get("id")))
         self._messages.add(str(entry.get("message_id")))
         blocks = [block for block in rows_of(entry, "blocks") if not self._shown(block)]
-        role = str(entry.get("role"))
+        role = "plan" if _is_plan(entry) else str(entry.get("role"))
         if blocks and role != "tool":
             self._heading(role, entry.get("source"), entry.get("at"))
         for block in blocks:
@@ -117,6 +120,8 @@ class Transcript:
                 self._call(block)
             case "tool_result":
                 self._result(block.get("call_id"), block.get("text"), bool(block.get("is_error")))
+            case "plan":
+                self._plan(block)
             case "image":
                 self._line(f"{INDENT}[image {one_line(block.get('mime') or '')}]")
             case _:
@@ -157,7 +162,7 @@ class Transcript:
         entry = event.get("entry")
         if not isinstance(entry, dict):
             return
-        streamed = str(event.get("message_id")) in self._messages
+        streamed = str(event.get("message_id")) in self._messages and not _is_plan(entry)
         self._end_stream()
         if streamed:  # its text stands there already; what else it holds does not
             rest = [b for b in rows_of(entry, "blocks") if b.get("type") not in ("text", "thinking", "image")]
@@ -243,6 +248,11 @@ class Transcript:
         if self._result_lines is not None and len(lines) > self._result_lines:
             self._line(2 * INDENT + self._style(f"… {len(lines) - self._result_lines} more lines", kind))
 
+    def _plan(self, plan: Json) -> None:
+        for step in rows_of(plan, "steps"):
+            mark, kind = STEPS.get(str(step.get("status")), STEPS["pending"])
+            self._line(INDENT + self._style(f"{mark} {one_line(step.get('text'))}", kind))
+
     def _unknown(self, thing: Json) -> None:
         rest = {key: value for key, value in thing.items() if key != "type"}
         self._line(self._style(f"· {one_line(thing.get('type'), 40)} {one_line(to_json(rest), 160)}", "dim"))
@@ -255,6 +265,11 @@ class Transcript:
     def _put(self, text: str) -> None:
         self._column = 0 if text.endswith("\n") else self._column + len(text)
         self._write(text)
+
+
+def _is_plan(entry: Json) -> bool:
+    """A plan is told again as a whole whenever a step of it has come further."""
+    return any(block.get("type") == "plan" for block in rows_of(entry, "blocks"))
 
 
 def clock(at: Any) -> str:

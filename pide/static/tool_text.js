@@ -4,7 +4,7 @@ import { visible } from "./format.js";
 
 const ANSI = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\-_])/g;
 
-const TELLING = ["command", "cmd", "path", "file_path", "file", "pattern", "query", "url", "name", "description"];
+const TELLING = ["command", "cmd", "path", "file_path", "filePath", "file", "pattern", "query", "url", "name", "description"];
 
 /** @param {string} text */
 export function withoutAnsi(text) {
@@ -56,8 +56,8 @@ export function editsOf(args) {
   if (!args || typeof args !== "object") return [];
   const values = /** @type {Record<string, any>} */ (args);
   const one = (/** @type {Record<string, any>} */ edit) => ({
-    removed: edit?.oldText ?? edit?.old_text ?? edit?.old_string,
-    added: edit?.newText ?? edit?.new_text ?? edit?.new_string,
+    removed: edit?.oldText ?? edit?.old_text ?? edit?.old_string ?? edit?.oldString,
+    added: edit?.newText ?? edit?.new_text ?? edit?.new_string ?? edit?.newString,
   });
   const edits = Array.isArray(values.edits) ? values.edits.map(one) : [one(values)];
   return edits.filter((edit) => typeof edit.removed === "string" && typeof edit.added === "string");

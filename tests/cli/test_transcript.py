@@ -147,3 +147,19 @@ def test_output_of_an_agent_cannot_steer_the_terminal():
     text = Screen().events(delta(evil), {**END, "result": evil}, {"type": evil, "x": evil})
     assert not set(text) & set("\x1b\x07\x9b\u202e")
     assert "red" in text
+
+
+def test_a_plan_shows_how_far_it_has_come_and_is_shown_again_when_it_changes():
+    def plan(*states: str) -> dict[str, Any]:
+        names = ("read", "write", "ship")
+        steps = [{"text": name, "status": state} for name, state in zip(names, states, strict=True)]
+        return ended({"type": "plan", "steps": steps}, role="note")
+
+    screen = Screen()
+    assert (
+        screen.events(plan("in_progress", "pending", "pending")) == "\nplan\n  ◐ read\n  ○ write\n  ○ ship\n"
+    )
+    assert (
+        screen.events(plan("completed", "in_progress", "unheard of"))
+        == "\nplan\n  ✓ read\n  ◐ write\n  ○ ship\n"
+    )

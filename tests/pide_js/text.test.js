@@ -92,6 +92,7 @@ describe("tools in words", () => {
   test("edits are found in the shapes that agents use", () => {
     assert.deepEqual(editsOf({ path: "x", oldText: "a", newText: "b" }), [{ removed: "a", added: "b" }]);
     assert.deepEqual(editsOf({ edits: [{ old_string: "a", new_string: "b" }] }), [{ removed: "a", added: "b" }]);
+    assert.deepEqual(editsOf({ filePath: "x", oldString: "a", newString: "b" }), [{ removed: "a", added: "b" }]);
     assert.deepEqual(editsOf({ command: "ls" }), []);
   });
 });

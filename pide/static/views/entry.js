@@ -5,6 +5,7 @@ import { outcomeWords } from "../approvals.js";
 import { isInTurn } from "../conversation.js";
 import { clockTime, fullTime, straight, visible, wordCount } from "../format.js";
 import { blockHtml, growingHtml } from "./markdown.js";
+import { planView } from "./plan.js";
 import { toolView } from "./tool.js";
 
 /** @typedef {import("../protocol.js").Entry} Entry */
@@ -99,6 +100,8 @@ function blockView(block, key, conv, open, actions, inTurn = false) {
       return html`<pre class="result" tabindex="0">${straight(block.text)}</pre>`;
     case "image":
       return imageView(block);
+    case "plan":
+      return planView(block);
     default:
       return unknownView(block.type, block);
   }
@@ -180,6 +183,7 @@ function toolEntry(entry, conv, open, actions) {
  * @param {Actions} actions
  */
 function noteView(entry, conv, open, actions) {
+  if (entry.blocks.length === 1 && entry.blocks[0].type === "plan") return html`<div class="entry" data-role="note" data-entry=${entry.id}>${planView(entry.blocks[0])}</div>`;
   const level = entry.blocks[0]?.level ?? entry.blocks[0]?.type ?? "text";
   const inner = entry.blocks.map((block, at) => {
     switch (block.type) {
