@@ -18,7 +18,7 @@ from rich.text import Text
 
 from hyperpi.cli import asking
 from hyperpi.cli.output import to_json
-from hyperpi.cli.transcript import clock
+from hyperpi.cli.transcript import STEPS, clock, is_plan
 from hyperpi.cli.words import Json, one_line, printable, rows_of
 
 LIVE_LINES = 8  # of what streams in
@@ -139,7 +139,7 @@ class Conversation:
     def _on_message_end(self, event: Json) -> Iterator[RenderableType]:
         self._streams.pop(str(event.get("message_id")), None)
         entry = event.get("entry")
-        if isinstance(entry, dict) and str(entry.get("id")) not in self._entries:
+        if isinstance(entry, dict) and (is_plan(entry) or str(entry.get("id")) not in self._entries):
             if str(event.get("message_id")) in self._said:  # a person's words, shown when they came
                 self._note(entry)
             else:
@@ -222,6 +222,8 @@ class Conversation:
                     return None
                 self._results.add(call)
                 return _folded(self._calls.get(call, block), text, bool(block.get("is_error")), None)
+            case "plan":
+                return _plan(rows_of(block, "steps"))
             case "image":
                 return _dim(f"[image {one_line(block.get('mime') or '')}]")
             case kind:
@@ -247,6 +249,14 @@ def drawn(parts: Sequence[RenderableType], width: int, *, coloured: bool = True)
     for part in parts:
         console.print(part, highlight=False)
     return out.getvalue()
+
+
+def _plan(steps: Sequence[Json]) -> RenderableType:
+    """How far each step has come."""
+    marked = [(STEPS.get(str(step.get("status")), STEPS["pending"])[0], step) for step in steps]
+    return Group(
+        _dim("· plan"), *(Text(f"  {mark} {one_line(step.get('text'), 200)}") for mark, step in marked)
+    )
 
 
 def _called(tool: Json) -> str:

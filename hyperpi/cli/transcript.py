@@ -83,7 +83,7 @@ class Transcript:
         self._entries.add(str(entry.get("id")))
         self._messages.add(str(entry.get("message_id")))
         blocks = [block for block in rows_of(entry, "blocks") if not self._shown(block)]
-        role = "plan" if _is_plan(entry) else str(entry.get("role"))
+        role = "plan" if is_plan(entry) else str(entry.get("role"))
         if blocks and role != "tool":
             self._heading(role, entry.get("source"), entry.get("at"))
         for block in blocks:
@@ -162,7 +162,7 @@ class Transcript:
         entry = event.get("entry")
         if not isinstance(entry, dict):
             return
-        streamed = str(event.get("message_id")) in self._messages and not _is_plan(entry)
+        streamed = str(event.get("message_id")) in self._messages and not is_plan(entry)
         self._end_stream()
         if streamed:  # its text stands there already; what else it holds does not
             rest = [b for b in rows_of(entry, "blocks") if b.get("type") not in ("text", "thinking", "image")]
@@ -267,7 +267,7 @@ class Transcript:
         self._write(text)
 
 
-def _is_plan(entry: Json) -> bool:
+def is_plan(entry: Json) -> bool:
     """A plan is told again as a whole whenever a step of it has come further."""
     return any(block.get("type") == "plan" for block in rows_of(entry, "blocks"))
 

@@ -65,6 +65,7 @@ class Adapter:
         self._conversation = Conversation()
         self._queue = PromptQueue()
         self._queued = asyncio.Event()
+        self._unsafe = asyncio.Event()  # a turn has ended whose entries may not be on the disk
         self._card = SessionCard()
         self._session: str | None = None
         self._images = False  # the agent takes pictures
@@ -128,6 +129,7 @@ class Adapter:
             tasks.create_task(self._tether.run(), name="tether")
             tasks.create_task(self._approvals.run(), name="approvals")
             tasks.create_task(self._take_turns(), name="turns")
+            tasks.create_task(self._make_safe(), name="transcript")
 
     async def finish(self, reason: str) -> None:
         """All ends: what is open is closed, told and written down."""
@@ -194,7 +196,7 @@ class Adapter:
         self._tether.change(state="idle", usage=self._card.usage)
         if wanted.scroll is not None:
             await self._answer_scroll(wanted.scroll, failure)
-        await asyncio.to_thread(self._sync)
+        self._unsafe.set()
 
     async def _answer_scroll(self, scroll: str, failure: str | None) -> None:
         if failure is None and not self._cancelled:
@@ -203,11 +205,15 @@ class Adapter:
             opcode = {"opcode_type": "error", "content": (failure or "the turn was aborted")[:OPCODE_CHARS]}
         await self._approvals.insist("scroll.answer", {"scroll_id": scroll, "opcode": opcode})
 
-    def _sync(self) -> None:
-        try:
-            self._transcript.sync()
-        except OSError as exc:
-            log.warning("the transcript is not safe on the disk reason=%s", exc.strerror)
+    async def _make_safe(self) -> None:
+        """Have what a turn has brought survive a crash of the machine. No prompt waits for a slow disk."""
+        while True:
+            await self._unsafe.wait()
+            self._unsafe.clear()
+            try:
+                await asyncio.to_thread(self._transcript.sync)
+            except OSError as exc:
+                log.warning("the transcript is not safe on the disk reason=%s", exc.strerror)
 
     async def _cancel(self) -> None:
         """What waits is dropped too: who aborts wants the agent to rest."""

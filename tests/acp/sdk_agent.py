@@ -4,6 +4,7 @@ usage: sdk_agent.py [--login | --mute | --noisy | --old]
 
     plan: A, B     a plan of these steps, of which the first is being done, then done
     ask: WHAT      asks for leave to do WHAT, and says what became of it
+    mend: A -> B   a change of a file, as a tool
     draw: …        a picture
     hold: …        three words, then nothing until it is cancelled
     die: CODE      ends with that exit code in the middle of a word
@@ -93,6 +94,13 @@ class Doer:
         await self._say(
             session, f"answer: {answer.outcome.outcome} {getattr(answer.outcome, 'option_id', '')}"
         )
+
+    async def _mend(self, session: str, rest: str) -> None:
+        old, _, new = rest.partition(" -> ")
+        call = start_tool_call("c2", "Mending roof.txt", kind="edit", status="in_progress")
+        await self._tell(session, call)
+        change = [acp.tool_diff_content("roof.txt", new, old)]
+        await self._tell(session, update_tool_call("c2", status="completed", content=change))
 
     async def _draw(self, session: str, _rest: str) -> None:
         await self._tell(session, acp.update_agent_message(image_block(PIXEL, "image/png")))

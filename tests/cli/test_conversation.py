@@ -137,3 +137,13 @@ def test_another_conversation_is_drawn_from_its_beginning(talk: Conversation):
     list(talk.snapshot({"entries": [entry(1)], "state": "idle"}))
     assert "the conversation changed: new" in text_of([talk.forget("new")])
     assert "entry 1" in text_of(talk.snapshot({"entries": [entry(1)], "state": "idle"}))
+
+
+def test_a_plan_is_drawn_again_when_it_has_come_further(talk: Conversation):
+    def told(*states: str) -> str:
+        steps = [{"text": text, "status": state} for text, state in zip("ab", states, strict=True)]
+        plan = entry(1, "note", type="plan", steps=steps)
+        return text_of(talk.event({"type": "message_end", "message_id": "m1", "entry": plan}))
+
+    assert told("in_progress", "pending").splitlines() == ["· plan", "  ◐ a", "  ○ b"]
+    assert told("completed", "in_progress").splitlines() == ["· plan", "  ✓ a", "  ◐ b"]
