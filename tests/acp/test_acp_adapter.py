@@ -82,7 +82,7 @@ async def test_aborting_withdraws_what_was_asked_and_says_so_to_the_agent(doer: 
     await doer.prompt("after it", id="p-after", mode="follow_up")
     await doer.program.call("agent.abort", agent=doer.id)
     await doer.knows(state="idle", pending=0)
-    assert doer.said("assistant")[-1] == "answer: cancelled"
+    await doer.until(lambda: doer.said("assistant")[-1:] == ["answer: cancelled"], "the agent's last words")
     assert [event["approval"]["state"] for event in doer.told.of_type("approval")] == ["pending", "withdrawn"]
     lost = [event["prompt_id"] for event in doer.told.of_type("notice") if "prompt_id" in event]
     assert lost == ["p-after"]
