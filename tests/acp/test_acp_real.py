@@ -1,15 +1,12 @@
 """Real ACP agents from npm against the scripted model: OpenCode, and pi 1.5 through pi-acp."""
 
-import contextlib
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from acp_rig import TURN_S, AcpAgent, needs_acp, prepare, spawned
-from live import PATIENCE_S, Program, System, new_system
+from live import Program, System, new_system
 from model_server import model_server
 
 pytestmark = [*needs_acp, pytest.mark.timeout(240)]
@@ -23,25 +20,11 @@ def system() -> Iterator[System]:
         yield found
 
 
-@contextlib.asynccontextmanager
-async def loaded(system: System, program: Program, session: str, *command: str) -> AsyncIterator[AcpAgent]:
-    """An adapter started by hand that goes on with a session."""
-    argv = [sys.executable, "-P", "-m", "node.acp", f"--session={session}", "--", *command]
-    project = system.folder / "user/project"
-    process = subprocess.Popen(argv, env=system.environment, cwd=project, stdin=subprocess.PIPE)
-    system.pids.add(process.pid)
-    try:
-        found = await program.until(
-            lambda: [shape for shape in program.agents.values() if shape["pid"] == process.pid],
-            "the loaded session",
-            TURN_S,
-        )
-        agent = found[0]["id"]
-        yield AcpAgent(program, agent, await program.attach(agent))
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(PATIENCE_S) == 0
+async def resumed(program: Program, agent: AcpAgent) -> AcpAgent:
+    """Another agent that goes on with the session of one that has ended."""
+    again = (await program.call("agent.resume", agent=agent.id))["agent"]
+    await program.knows(again, TURN_S, state="idle", resumed_from=agent.id)
+    return AcpAgent(program, again, await program.attach(again))
 
 
 async def answer(agent: AcpAgent, choice: str) -> None:
@@ -92,11 +75,13 @@ async def test_opencode_asks_does_as_it_is_told_and_comes_back_with_its_history(
     assert [(entry["role"], entry["blocks"]) for entry in snapshot["entries"]] == before
 
     said = agent.said("user", "assistant")
-    async with loaded(system, program, shape["session"]["id"], "opencode", "acp") as again:
-        assert again.said("user", "assistant")[: len(said) - 1] == said[:-1]  # all but the interrupted one
-        assert again.blocks("tool_result")[0]["text"] == "tool-42\n"
-        await again.turn("and on")
-        assert again.said("assistant")[-1] == "ECHO: and on"
+    again = await resumed(program, agent)
+    assert again.said("user", "assistant")[: len(said) - 1] == said[:-1]  # all but the interrupted one
+    assert again.blocks("tool_result")[0]["text"] == "tool-42\n"
+    await again.turn("and on")
+    assert again.said("assistant")[-1] == "ECHO: and on"
+    await program.call("agent.stop", agent=again.id)
+    await again.knows(state="exited")
 
 
 async def test_pi_through_pi_acp_works_and_is_listed_once(system: System, program: Program):
@@ -109,11 +94,12 @@ async def test_pi_through_pi_acp_works_and_is_listed_once(system: System, progra
     assert living == [agent.id], "the pi below the adapter has registered too"
     await agent.turn("think: an answer")
     assert [block["text"] for block in agent.blocks("thinking")] == ["let me see"]
-    session = (await agent.knows())["session"]["id"]
     await program.call("agent.stop", agent=agent.id)
     await program.knows(agent.id, TURN_S, state="exited")
 
-    async with loaded(system, program, session, "pi-acp") as again:
-        assert again.said("user") == ["hello there", "run: echo tool-$((40+2))", "think: an answer"]
-        await again.turn("and on")
-        assert again.said("assistant")[-1] == "ECHO: and on"
+    again = await resumed(program, agent)
+    assert again.said("user") == ["hello there", "run: echo tool-$((40+2))", "think: an answer"]
+    await again.turn("and on")
+    assert again.said("assistant")[-1] == "ECHO: and on"
+    await program.call("agent.stop", agent=again.id)
+    await again.knows(state="exited")
