@@ -310,6 +310,22 @@ async def test_only_its_keeper_can_register_for_an_agent(
     assert book.is_connected(one.agent)
     book.disconnected(connection)
     assert not book.is_connected(one.agent)
+
+
+async def test_a_keeper_may_be_older_or_newer_than_its_node(rig: Rig) -> None:
+    node = await rig.node()
+    one = await rig.start("cat")
+    await node.connected(one.agent)
+    said = next(params for method, params in node.calls if method == "keeper.register")
+    assert said["version"] == keeping.VERSION
+    older = {key: value for key, value in said.items() if key not in {"version", "terminal"}}
+    newer = {**said, "version": keeping.VERSION + 1, "of_a_later_version": {"deep": [1]}}
+    for other in (older, newer):
+        book = KeeperBook(rig.keepers, nobody)
+        await book.recover()
+        assert await book.registered(other, Connection(lambda _: None, lambda *_: None), one.keeper_pid) == {}
+        assert book.is_connected(one.agent)
+        book.close()
     book.close()
 
 
