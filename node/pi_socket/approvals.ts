@@ -19,6 +19,8 @@ const NODE_GRACE_MS = 3_000;
 const NODE_ANSWER_MS = 5_000;
 const MAX_UNSAID = 100;
 const SUMMARY_CHARS = 500;
+// C0, DEL, C1, and the marks that turn the direction of text.
+const STEERING = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 const ID_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789";
 
 /** Deny first: whoever was typing when it came up may be about to press Enter. */
@@ -282,11 +284,14 @@ function freeze(value: unknown): void {
   for (const item of Object.values(value)) freeze(item);
 }
 
-function summaryOf(tool: string, input: unknown): string {
+/** One line for a person; what would steer a terminal, or turn the direction of the text, is told by its number. */
+export function summaryOf(tool: string, input: unknown): string {
   const members = (typeof input === "object" && input !== null ? input : {}) as Record<string, Json>;
   const found = members["command"] ?? members["path"] ?? JSON.stringify(input ?? {});
-  const line = String(found).replace(/\s+/g, " ").trim();
-  return line.length > SUMMARY_CHARS ? `${tool}: ${line.slice(0, SUMMARY_CHARS).toWellFormed()}…` : `${tool}: ${line.toWellFormed()}`;
+  const line = `${tool}: ${String(found).replace(/\s+/g, " ").trim()}`;
+  const more = line.length - SUMMARY_CHARS;
+  const shown = more > 0 ? `${line.slice(0, SUMMARY_CHARS)}… [${more} more characters]` : line;
+  return shown.toWellFormed().replace(STEERING, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 function blocked(reason: string): Blocked {

@@ -233,3 +233,12 @@ def test_the_hash_is_of_the_action_and_not_of_how_it_is_written(folder: Path) ->
     )
     assert one == same
     assert len({one, other, elsewhere, tool}) == 4
+
+
+def test_what_is_shown_of_an_action_steers_no_terminal_and_says_what_is_missing() -> None:
+    hidden, long = evaluate(
+        ["approvals", "summaryOf", ["bash", {"command": "rm\n\tx\u001b[2J\u202e y"}]],
+        ["approvals", "summaryOf", ["bash", {"command": "a" * 600}]],
+    )
+    assert hidden == "bash: rm x\\u001b[2J\\u202e y"
+    assert long.endswith("aaa… [106 more characters]")
