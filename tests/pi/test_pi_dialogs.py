@@ -54,6 +54,11 @@ def system() -> Iterator[System]:
         patch.setenv("PATH", f"{PI.parent}{os.pathsep}{os.environ['PATH']}")
         found.start()
         yield found
+        for agent in json.loads(
+            found.run("ls", "--json").stdout
+        ):  # keepers outlive all else, failed tests too
+            if agent["state"] != "exited":
+                found.run("stop", agent["id"])
 
 
 @pytest.fixture
