@@ -27,6 +27,9 @@ node = LazyGroup(
         "join": Lazy("hyperpi.cli.node_lifecycle:join", "Join this machine to a mesh", _HERE),
         "leave": Lazy("hyperpi.cli.node_lifecycle:leave", "Forget the mesh; agents stay", _HERE),
         "stop": Lazy("hyperpi.cli.node_lifecycle:stop", "End the node; agents stay", _HERE),
+        "install-service": Lazy(
+            "hyperpi.cli.node_service:install_service", "Have the node started with this machine", _HERE
+        ),
         "url": Lazy("hyperpi.cli.node:url", "The WebSocket of this machine's node", _HERE),
         "ls": Lazy("hyperpi.cli.node:ls", "List machines", _MESH),
         "nearby": Lazy("hyperpi.cli.node:nearby", "Machines on this network that could join", _MESH),

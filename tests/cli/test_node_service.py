@@ -1,0 +1,144 @@
+"""The node as a service: what is written and run, and that systemd understands it."""
+
+import configparser
+import plistlib
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_process import Done, Run
+
+from hyperpi.cli.service_files import Service, launchd_plan, launchd_plist, systemd_plan, systemd_unit
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+HARD = Service(
+    ("/opt/my tools/100%/hyperpi",), {"HYPERPI_HOME": '/srv/a "b" $c', "PATH": "/usr/bin:/bin"}, None
+)
+
+
+def section(unit: str, name: str) -> dict[str, list[str]]:
+    """The settings of a section, repeated ones too."""
+    found: dict[str, list[str]] = {}
+    here = False
+    for line in unit.splitlines():
+        if line.startswith("["):
+            here = line == f"[{name}]"
+        elif here and line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def test_the_units_in_deploy_are_what_the_command_writes():
+    by_hand = Service(("HYPERPI",), {})
+    written = systemd_unit(by_hand).replace("HYPERPI", "%h/.local/bin/hyperpi")
+    assert (DEPLOY / "hyperpi-node.service").read_text().partition("\n")[2] == written
+    by_hand = Service(("/usr/local/bin/hyperpi",), {}, "ada")
+    lines = (DEPLOY / "hyperpi-node.system.service").read_text().split("\n", 2)
+    assert lines[2] == systemd_unit(by_hand)
+
+
+@pytest.mark.parametrize("service", [HARD, Service(("/usr/bin/hyperpi",), {}, "ada")])
+def test_only_the_node_itself_is_ended_with_its_service(service):
+    settings = section(systemd_unit(service), "Service")
+    assert settings["KillMode"] == ["process"]
+    assert settings["OOMPolicy"] == ["continue"]
+    assert plistlib.loads(launchd_plist(service))["AbandonProcessGroup"] is True
+
+
+def test_a_launchd_job_runs_the_command_with_its_environment_whatever_stands_in_its_path():
+    job = plistlib.loads(launchd_plist(HARD))
+    shell, flag, script = job["ProgramArguments"]
+    assert (shell, flag) == ("/bin/sh", "-c")
+    assert shlex.split(script.replace(";", " ; ")) == [
+        *("/opt/my tools/100%/hyperpi", "node", "stop", ";", "exec"),
+        *("/opt/my tools/100%/hyperpi", "node", "run"),
+    ]
+    assert job["EnvironmentVariables"] == HARD.environment
+    assert "UserName" not in job
+    plan = launchd_plan(Service(("/x",), {}, "ada"), Path("/Library/LaunchDaemons"), 501)
+    assert plistlib.loads(plan.content)["UserName"] == "ada"
+    assert plan.start == (("launchctl", "bootstrap", "system", "/Library/LaunchDaemons/hyperpi.node.plist"),)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+@pytest.mark.parametrize("user", [None, "root"])
+def test_systemd_understands_the_unit_whatever_stands_in_its_paths(tmp_path, user):
+    tools = tmp_path / "my tools 100%"
+    tools.mkdir()
+    program = tools / "hyperpi"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    service = Service((str(program),), {"HYPERPI_HOME": '/srv/a "b" $c', "PATH": "/usr/bin:/bin"}, user)
+    plan = systemd_plan(service, tmp_path)
+    plan.path.write_bytes(plan.content)
+    manager = [] if user else ["--user"]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *manager, str(plan.path)],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
+    )
+    assert "hyperpi-node.service" not in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def managed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose systemctl writes down how it was called; the file with that."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    called = tmp_path / "called"
+    fake = tools / "systemctl"
+    fake.write_text(f'#!/bin/sh\necho "$@" >> {called}\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return called
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of systemd")
+def test_it_writes_what_it_names_runs_what_it_prints_and_takes_both_back(managed: Path, run: Run):
+    unit = managed.parent / "config" / "systemd" / "user" / "hyperpi-node.service"
+    shown: Done = run("node", "install-service", "--print")
+    assert shown.code == 0
+    assert not unit.exists()
+    assert not managed.exists()
+    parsed = configparser.ConfigParser(strict=False, interpolation=None)
+    parsed.read_string(shown.out)
+    assert parsed["Service"]["ExecStart"].endswith("hyperpi node run")
+
+    done: Done = run("node", "install-service")
+    assert done.code == 0, done.err
+    assert unit.read_text() == shown.out
+    assert f"wrote {unit}" in done.out
+    commands = managed.read_text().splitlines()
+    assert commands == [
+        "--user daemon-reload",
+        "--user enable hyperpi-node.service",
+        "--user restart hyperpi-node.service",
+    ]
+    assert all(f"systemctl {command}" in done.out for command in commands)
+
+    removed: Done = run("node", "install-service", "--remove")
+    assert removed.code == 0
+    assert not unit.exists()
+    assert managed.read_text().splitlines()[3:] == [
+        "--user disable --now hyperpi-node.service",
+        "--user daemon-reload",
+    ]
+    assert "there is no" in run("node", "install-service", "--remove").err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of systemd")
+def test_a_service_manager_that_cannot_be_reached_is_said_in_one_line(managed: Path, run: Run):
+    (managed.parent / "tools" / "systemctl").write_text(
+        "#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n"
+    )
+    done: Done = run("node", "install-service")
+    assert done.code == 1
+    assert "systemctl --user daemon-reload failed: Failed to connect to bus" in done.err
+    assert "Traceback" not in done.err
