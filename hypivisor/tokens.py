@@ -36,6 +36,9 @@ _NO_HASH = bytes(32)
 class TokenUnknown(Unauthenticated):
     """No such token, or a wrong secret: the same to whoever asks."""
 
+    def __init__(self) -> None:
+        super().__init__("the token is not known here", hint="copy it again, whole, or make a new one")
+
 
 class TokenUsed(Conflict):
     """The token's uses are gone. Not retryable."""
@@ -167,12 +170,12 @@ class Tokens:
 
     def _authenticate(self, text: str, address: str | None) -> Credential:
         if len(text) > MAX_CREDENTIAL_CHARS:
-            raise TokenUnknown("the token is not known here")
+            raise TokenUnknown()
         if self._pre_shared is not None and tls.same(self._pre_shared, secret_hash(text)):
             return Credential("operator", OPERATOR, None)
         match = _PERSONAL.fullmatch(text.strip().lower())
         if match is None:
-            raise TokenUnknown("the token is not known here")
+            raise TokenUnknown()
         now = self._clock()
         try:
             row = self._store.use_token(
@@ -193,7 +196,7 @@ def check_personal(row: TokenRow | None, secret: str, now: float) -> TokenRow:
     """The row, if this secret opens it for a person or program now. Raises TokenUnknown, -Expired, -Used."""
     known = _with_secret(row, secret)
     if known.role not in ROLES:
-        raise TokenUnknown("the token is not known here")
+        raise TokenUnknown()
     return _alive(known, now)
 
 
@@ -207,7 +210,7 @@ def check_join(
     """
     known = _with_secret(row, secret)
     if known.role != NODE:
-        raise TokenUnknown("the token is not known here")
+        raise TokenUnknown()
     again = known.used_by_key == public_key
     _alive(known, now, used_is_fine=again)
     if known.name and wished_name and wished_name != known.name:
@@ -225,7 +228,7 @@ def secret_hash(secret: str) -> bytes:
 def _with_secret(row: TokenRow | None, secret: str) -> TokenRow:
     stored = row.secret_hash if row else _NO_HASH
     if not tls.same(stored, secret_hash(secret)) or row is None:
-        raise TokenUnknown("the token is not known here", hint="copy it again, whole, or make a new one")
+        raise TokenUnknown()
     return row
 
 

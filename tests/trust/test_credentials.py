@@ -118,9 +118,10 @@ def test_without_a_pre_shared_token_an_empty_one_is_refused(trust: World):
 
 
 @pytest.mark.parametrize("text", ["", "x", "hp1u-aaaaaaaa." + "a" * 32, "é\ud800", "a" * 10_000_000, "\0"])
-def test_what_is_no_token_of_ours_is_refused(trust: World, text: str):
-    with pytest.raises(Unauthenticated):
+def test_what_is_no_token_of_ours_is_refused_with_a_way_out(trust: World, text: str):
+    with pytest.raises(Unauthenticated) as refused:
         trust.tokens.authenticate(text, HERE)
+    assert "make a new one" in str(refused.value.hint)
 
 
 def test_a_join_token_is_no_token_for_people(trust: World):

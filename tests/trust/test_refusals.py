@@ -13,7 +13,7 @@ from hypivisor.refusals import BOUND, MOST_ORIGINS, OTHERS, RefusalTrail
 from hypivisor.tokens import TokenUnknown
 from hypivisor.trust import Gate, open_gate
 
-WRONG = TokenUnknown("the token is not known here", hint="copy it again")
+WRONG = TokenUnknown()
 PIDE = "http://127.0.0.1:31415"
 
 
