@@ -17,6 +17,8 @@ const PATHS = {
   folder: "M2 4.5v8h12v-7H8l-1.500-2H2z",
   up: "M8 13V4M4 8l4-4 4 4",
   play: "M5.5 3.5v9l7-4.5z",
+  talk: "M2.5 3.5h11v7.5h-6l-3 2.5v-2.5h-2z",
+  terminal: "m3 4.5 3.5 3.5L3 11.5M8.5 12h4.5",
   pause: "M5.5 4v8M10.5 4v8",
   inbox: "M2 9.500h3.500l1 2h3l1-2H14M3.500 3.500h9L14 9.500v3.500H2V9.500z",
   close: "m4 4 8 8M12 4l-8 8",
