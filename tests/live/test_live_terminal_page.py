@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import re
 import signal
 import uuid
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 from live import Program, System, new_system
 from live_page import CHROMIUM, PHONE, page_of
+from model_server import model_server
 from playwright.async_api import Page, expect
+from rig import PI, PiRig
 
 pytestmark = [
     pytest.mark.browser,
@@ -325,3 +328,37 @@ async def test_a_program_is_started_from_the_page(system: System, program: Progr
         await expect(rows(page)).to_contain_text("st2arted")
         agent = await page.evaluate("decodeURIComponent(location.hash.split('/')[2])")
         await program.call("agent.stop", agent=agent)
+
+
+@pytest.mark.pi
+@pytest.mark.skipif(PI is None, reason="no pi: see scripts/fetch_pi.sh")
+async def test_a_pi_has_two_sides_of_one_session():
+    assert PI is not None
+    with new_system() as system, model_server() as model:
+        user = system.folder / "user"
+        user.mkdir(exist_ok=True)
+        rig = PiRig(user / "rig", system.home, model.url)
+        system.more["PI_CODING_AGENT_DIR"] = str(rig.agent_dir)
+        system.more["PATH"] = f"{PI.parent}{os.pathsep}{os.environ['PATH']}"
+        system.start()
+        async with system.program() as program, page_of(system) as page:
+            wanted = {"node": "den", "path": str(rig.project), "name": "writer"}
+            made = await program.call("node.spawn", request_id=uuid.uuid4().hex, **wanted)
+            agent = made["agent"]
+            await program.knows(agent, 30, state="idle")
+            await page.evaluate("id => { location.hash = '#/a/' + id }", agent)
+            await page.fill("#composer", "asked in the conversation")
+            await page.keyboard.press("Enter")
+            said = page.locator(".entry[data-role=assistant]")
+            await expect(said.last).to_contain_text("ECHO: asked in the conversation")
+            await page.get_by_role("link", name="Terminal").click()
+            await ready(page)
+            await expect(rows(page)).to_contain_text("ECHO: asked in the conversation")
+            await run(page, "typed in the terminal")
+            await expect(rows(page)).to_contain_text("ECHO: typed in the terminal")
+            await page.reload()
+            await ready(page)  # its address says which side
+            await page.get_by_role("link", name="Conversation").click()
+            await expect(said.last).to_contain_text("ECHO: typed in the terminal")
+            await program.call("agent.stop", agent=agent)
+            await program.knows(agent, 30, state="exited")

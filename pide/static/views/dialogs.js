@@ -119,6 +119,8 @@ const KEYS = [
   ["Enter", "in the prompt: send"],
   ["Shift Enter", "in the prompt: new line"],
   ["Alt Enter", "in the prompt, while a turn runs: send as follow-up"],
+  ["Ctrl Shift C  Ctrl Shift V", "in a terminal: copy, paste"],
+  ["Ctrl Shift L", "leave a terminal by the keyboard"],
   ["Esc", "leave the prompt, the filter, a dialog"],
   ["?", "this list"],
 ];
