@@ -35,6 +35,7 @@ METHOD_ROLES: dict[str, str] = {
     "agent.configure": OPERATOR,
     "agent.resume": OPERATOR,
     "agent.unqueue": OPERATOR,
+    "agent.complete": OPERATOR,  # it lists files
     "agent.answer": OPERATOR,
     "agent.policy": OPERATOR,
     "approval.list": VIEWER,

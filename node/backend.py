@@ -4,6 +4,7 @@ One table from methods to what they do here. Who may call what was checked befor
 checked where it matters, in `spawning`.
 """
 
+import asyncio
 import base64
 import logging
 import os
@@ -23,6 +24,7 @@ from hyperpi.event import Cursor, Reset
 from hyperpi.mesh_view import MeshView
 from hyperpi.ring import Ring
 from hyperpi.roles import Caller
+from node import completion
 from node.agents import Agents, Observer
 from node.approval_desk import ApprovalDesk
 from node.bank_feeds import BankFeed, BankFeeds
@@ -126,6 +128,7 @@ class Backend(Observer):
             "agent.configure": self._agent_configure,
             "agent.resume": self._agent_resume,
             "agent.unqueue": self._agent_unqueue,
+            "agent.complete": self._agent_complete,
             "agent.answer": self._agent_answer,
             "agent.policy": self._agent_policy,
             "approval.list": self._approval_list,
@@ -336,6 +339,30 @@ class Backend(Observer):
         self._desks.agents.rename(agent, wanted.name)
         self._desks.approvals.tell_policies()
         return {}
+
+    async def _agent_complete(self, params: Json, _caller: Caller) -> Json:
+        wanted = contract.params_of(contract.Complete, params)
+        agent = self._agent(params)
+        before = wanted.text if wanted.cursor is None else wanted.text[: wanted.cursor]
+        asked = completion.asked_for(before)
+        if asked is None:
+            return {"word": "", "items": [], "more": False}
+        if asked.kind == "command":
+            items = completion.commands(asked.query, await self._commands(agent))
+        else:
+            cwd = self._desks.agents.roster.get(agent).cwd
+            items = await asyncio.to_thread(completion.files, cwd, asked.query)
+        shown = items[: completion.MAX_ITEMS]
+        return {"word": asked.word, "items": shown, "more": len(items) > len(shown)}
+
+    async def _commands(self, agent: AgentId) -> list[Json]:
+        """What the agent runs when it is told its name; of one without commands none."""
+        try:
+            answer = await self._desks.agents.connection(agent).call("commands", {}, ASK_S)
+        except (UnknownMethod, NodeUnreachable):
+            return []
+        found = answer.get("commands") if isinstance(answer, dict) else None
+        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
     async def _agent_unqueue(self, params: Json, _caller: Caller) -> Json:
         wanted = contract.params_of(contract.Unqueue, params)

@@ -63,6 +63,10 @@ VIEWER_METHODS = {
     "agent.recording": Row("`{lines: [text], next}`: lines of an asciicast, version 2"),
     "agent.forget": Row("`{}`"),
     "agent.rename": Row("`{}`"),
+    "agent.complete": Row(
+        "`{word, items: [{text, kind, description}], more}`: `text` goes where `word`, the end of what "
+        "stands before the cursor, is; `kind`: command, prompt, skill, file or folder"
+    ),
     "agent.unqueue": Row(
         "`{id, text, mode, images}`: the whole text, images only counted; -32009 when it has begun"
     ),

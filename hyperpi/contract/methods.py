@@ -65,6 +65,14 @@ class Configure(Shape):
     thinking: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
 
 
+class Complete(Shape):
+    """agent.complete: how the word before `cursor` (in characters; null: the end) could go on."""
+
+    agent: str
+    text: Annotated[str, msgspec.Meta(max_length=64_000)]
+    cursor: Annotated[int, msgspec.Meta(ge=0, le=64_000)] | None = None
+
+
 class Unqueue(Shape):
     """agent.unqueue: a prompt that waits is taken back."""
 
@@ -325,6 +333,7 @@ METHOD_PARAMS: dict[str, type[Shape]] = {
     "agent.configure": Configure,
     "agent.resume": Resume,
     "agent.unqueue": Unqueue,
+    "agent.complete": Complete,
     "agent.snapshot": AgentParams,
     "agent.answer": Answer,
     "agent.policy": AgentPolicy,

@@ -6,6 +6,7 @@
  * handed over at once, and the rest waits here until the turn is about to end: what pi has in its own queue only
  * the person at its terminal can take back.
  */
+import { commandOf, expanded, piExpands } from "./commands.ts";
 import type { Guard } from "./guard.ts";
 import { cutText } from "./bounds.ts";
 import { trim, type Memory } from "./memory.ts";
@@ -91,12 +92,23 @@ export class Prompts {
     if (ctx.model === undefined || ctx.modelRegistry?.hasConfiguredAuth?.(ctx.model) === false) {
       throw new Refusal(CONFLICT, "this pi has no model that it may use", "choose one with /model or /login in pi");
     }
+    const command = prompt.scroll === undefined ? commandOf(this.pi, prompt.text) : undefined;
+    if (command?.source === "extension" && piExpands(ctx)) return this.run(prompt.id, prompt.text);
+    const text = command === undefined || piExpands(ctx) ? prompt.text : expanded(command, prompt.text);
     this.memory.prompts.set(prompt.id, "queued");
     trim(this.memory.prompts, KNOWN_IDS);
-    this.memory.expected.push({ ...prompt, at: new Date().toISOString(), handedAt: undefined });
+    this.memory.expected.push({ ...prompt, text, at: new Date().toISOString(), handedAt: undefined });
     this.watcher.queueChanged();
     this.pump();
     return "queued";
+  }
+
+  /** A command of an extension: pi runs it at once, whatever it is doing, and it leaves no message. */
+  private run(id: string, text: string): PromptState {
+    this.memory.prompts.set(id, "delivered");
+    trim(this.memory.prompts, KNOWN_IDS);
+    this.pi.sendUserMessage(text, { expandPromptTemplates: true });
+    return "delivered";
   }
 
   /** What waits, in the order in which it came; scrolls have receipts of their own. */
@@ -157,7 +169,8 @@ export class Prompts {
     // Always with deliverAs: without it pi drops a text that arrives while it works.
     this.pi.sendUserMessage(
       next.images.length === 0 ? next.text : [{ type: "text", text: next.text }, ...next.images],
-      { deliverAs },
+      // A scroll's text begins otherwise; nobody's data is taken for a command.
+      { deliverAs, ...(next.scroll === undefined && piExpands(this.context()) ? { expandPromptTemplates: true } : {}) },
     );
     this.watcher.queueChanged();
   }

@@ -1,6 +1,7 @@
 /** What a node may ask of this pi, and the checks on what it sends. */
 import type { Approvals } from "./approvals.ts";
 import { readCard } from "./card.ts";
+import { listCommands } from "./commands.ts";
 import type { Conversation } from "./conversation.ts";
 import { configure } from "./model.ts";
 import type { Mode, Prompts } from "./prompts.ts";
@@ -40,6 +41,9 @@ export function serve(subject: Subject, method: string, params: Params, reply: (
       break;
     case "prompt":
       reply({ result: { receipt: prompt(subject.prompts, params) } });
+      break;
+    case "commands":
+      reply({ result: { commands: listCommands(subject.pi, subject.ctx) } });
       break;
     case "unqueue":
       reply({ result: subject.prompts.cancel(String(params["id"])) });

@@ -156,7 +156,7 @@ export interface PiApi {
   on(name: string, handler: (event: PiEvent, ctx: PiContext) => unknown): unknown;
   sendUserMessage(
     content: string | ({ type: "text"; text: string } | PiImage)[],
-    options: { deliverAs: "steer" | "followUp" },
+    options: { deliverAs?: "steer" | "followUp"; expandPromptTemplates?: boolean },
   ): void;
   getActiveTools(): string[];
   getAllTools(): { name: string; description?: string }[];
@@ -164,7 +164,15 @@ export interface PiApi {
   setModel(model: PiModel): Promise<boolean>;
   getThinkingLevel?(): string;
   setThinkingLevel(level: string): void;
-  getCommands?(): { name: string; description?: string; source: string }[];
+  getCommands?(): PiCommand[];
+}
+
+/** A slash command, a prompt template or a skill ("skill:NAME"). */
+export interface PiCommand {
+  name: string;
+  description?: string;
+  source: string;
+  sourceInfo?: { path?: string };
 }
 
 /** Any event of pi; which members are there depends on its type. */

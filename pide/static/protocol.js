@@ -7,6 +7,7 @@
 /** @typedef {"starting" | "idle" | "working" | "waiting" | "stuck" | "exited" | "unreachable"} AgentState */
 /** @typedef {"online" | "disconnected" | "lost" | "left" | "pending"} NodeState */
 /** @typedef {"stored" | "queued" | "delivered" | "unknown" | "cancelled"} Receipt */
+/** @typedef {{text: string, kind: "command" | "prompt" | "skill" | "file" | "folder", description?: string}} Completion */
 /** @typedef {{id: string, text: string, mode: PromptMode, source?: string, images?: number, at?: string | null, where: "node" | "agent" | "handed"}} QueuedPrompt */
 /** @typedef {"prompt" | "steer" | "follow_up"} PromptMode */
 /** @typedef {"accepted" | "relayed" | "stored" | "delivered" | "answered" | "expired" | "refused" | "unknown"} ScrollState */
@@ -207,6 +208,7 @@ const NEEDED = /** @type {Record<string, Role>} */ ({
   "agent.rename": "operator",
   "agent.configure": "operator",
   "agent.unqueue": "operator",
+  "agent.complete": "operator",
   "agent.answer": "operator",
   "agent.input": "operator",
   "node.folders": "operator",

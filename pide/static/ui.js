@@ -57,6 +57,7 @@ import { noFilter } from "./trust.js";
  * @property {"idle" | "loading" | "failed" | "compacted"} history
  * @property {ReadonlyMap<string, string>} drafts
  * @property {ReadonlyMap<string, import("./protocol.js").PromptMode>} modes
+ * @property {{agent: string, word: string, items: import("./protocol.js").Completion[], chosen: number} | null} completion  how the word that is being written could go on
  * @property {ReadonlyMap<string, string>} attachErrors
  * @property {ReadonlySet<string>} putOff     approvals to which this viewer said "not now"
  * @property {ReadonlySet<string>} answering  approvals whose answer is on its way
@@ -103,6 +104,7 @@ export function firstUi() {
     history: "idle",
     drafts: new Map(),
     modes: new Map(),
+    completion: null,
     attachErrors: new Map(),
     putOff: new Set(),
     answering: new Set(),

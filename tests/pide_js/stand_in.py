@@ -79,6 +79,7 @@ class Talk:
         self.ring: list[Json] = []
         self.running: Json | None = None
         self.pending: list[Json] = []
+        self.queue: list[Json] = []
         self.viewers: set[Viewer] = set()
 
     def emit(self, agent: str, *events: Json) -> None:
@@ -109,6 +110,7 @@ class Talk:
                 "session": {"id": "0199-4d", "file": "/home/ada/.pi/agent/sessions/0199-4d.jsonl"},
                 "usage": USAGE,
                 "pending": self.pending,
+                "queue": self.queue,
             },
         }
 
@@ -402,6 +404,8 @@ class Calls:
             "agent.history": self.history,
             "agent.show": self.show,
             "agent.prompt": self.prompt,
+            "agent.complete": self.complete,
+            "agent.unqueue": self.unqueue,
             "agent.abort": lambda viewer, params: {},
             "agent.stop": self.stop,
             "agent.forget": self.forget,
@@ -490,11 +494,42 @@ class Calls:
         if params["id"] not in mesh.prompts:
             busy = mesh.agents[agent]["state"] == "working"
             mesh.prompts[params["id"]] = "queued" if busy else "stored"
+            if params["text"].startswith("wait:"):  # until it is taken back
+                self.queue(agent, [*mesh.talks[agent].queue, {**params, "where": "agent", "images": 0}])
+                return {"id": params["id"], "receipt": "queued"}
             if agent not in mesh.inboxes:
                 mesh.inboxes[agent] = asyncio.Queue()
                 mesh.start_work(agent)
             asyncio.get_running_loop().call_later(0.4, mesh.inboxes[agent].put_nowait, params)
         return {"id": params["id"], "receipt": mesh.prompts[params["id"]]}
+
+    def queue(self, agent: str, prompts: list[Json]) -> None:
+        """What waits for an agent from now on."""
+        self.mesh.talks[agent].queue = prompts
+        self.mesh.talks[agent].emit(agent, {"type": "queue", "prompts": prompts})
+
+    def unqueue(self, viewer: Viewer, params: Json) -> Json:
+        agent = self.found(params)
+        waiting = self.mesh.talks[agent].queue
+        taken = next((one for one in waiting if one["id"] == params["id"]), None)
+        if taken is None:
+            raise Failed(-32004, "no such prompt waits")
+        self.queue(agent, [one for one in waiting if one is not taken])
+        return {"id": taken["id"], "text": taken["text"], "mode": taken["mode"], "images": 0}
+
+    def complete(self, viewer: Viewer, params: Json) -> Json:
+        self.found(params)
+        word = params["text"].rpartition(" ")[2]
+        known = [
+            ("/review ", "prompt"),
+            ("/remember ", "command"),
+            ("@src/", "folder"),
+            ("@src/main.py ", "file"),
+        ]
+        items = [
+            {"text": one, "kind": kind, "description": ""} for one, kind in known if one.startswith(word)
+        ]
+        return {"word": word, "items": items, "more": False}
 
     def stop(self, viewer: Viewer, params: Json) -> Json:
         self.mesh.set_state(self.found(params), "exited", f"stopped by {viewer.me['name']}")

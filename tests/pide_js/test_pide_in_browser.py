@@ -325,6 +325,40 @@ def test_a_draft_stays_with_its_agent(page: Page) -> None:
     expect(page.locator("#composer")).to_have_value("half a thought")
 
 
+def test_a_word_is_completed_by_keys_and_a_folder_leads_on_into_it(page: Page) -> None:
+    open_agent(page, "a2")
+    page.locator("#composer").press_sequentially("/re")
+    expect(page.get_by_role("option")).to_have_count(2)
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("option", selected=True)).to_contain_text("/remember")
+    page.keyboard.press("Enter")
+    expect(page.locator("#composer")).to_have_value("/remember ")
+    page.locator("#composer").press_sequentially("look at @s")
+    page.get_by_role("option", name="@src/ folder").click()
+    expect(page.locator("#composer")).to_have_value("/remember look at @src/")
+    expect(page.get_by_role("option")).to_have_count(2)
+    page.get_by_role("option").last.click()
+    expect(page.locator("#composer")).to_have_value("/remember look at @src/main.py ")
+    page.locator("#composer").press_sequentially("@s")
+    expect(page.get_by_role("listbox")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_have_count(0)
+    expect(page.locator("#composer")).to_be_focused()
+
+
+def test_what_waits_for_an_agent_is_edited_or_cancelled(page: Page) -> None:
+    open_agent(page, "a2")
+    for text in ("wait: first", "wait: second"):
+        page.fill("#composer", text)
+        page.keyboard.press("Enter")
+        expect(page.locator(".queue")).to_contain_text(text)
+    expect(page.locator(".receipts li")).to_have_count(2)
+    page.locator(".queue li").filter(has_text="first").get_by_role("button", name="Edit").click()
+    expect(page.locator("#composer")).to_have_value("wait: first")
+    page.locator(".queue").get_by_role("button", name="Cancel").click()
+    expect(page.locator(".receipts")).to_have_count(0)
+
+
 def test_a_phone_walks_through_the_panes_as_screens(browser: Browser, server: str) -> None:
     look = Look(browser, server, phone=True)
     page = look.page

@@ -1,6 +1,7 @@
 /** Reading one agent's conversation and writing to it. */
 
 import { SHOWN_STEP, FIRST_SHOWN, toggled } from "../ui.js";
+import { completionFlow } from "./completion.js";
 import { modeFor } from "../views/composer.js";
 
 /** @typedef {import("../protocol.js").PromptMode} PromptMode */
@@ -31,12 +32,16 @@ export function conversationFlow(page, client) {
     page.look({ history, shown: page.ui.shown + Math.min(added, SHOWN_STEP) });
   };
 
+  const draft = (/** @type {string} */ agent, /** @type {string} */ text) => page.look({ drafts: new Map(page.ui.drafts).set(agent, text) });
+  const completion = completionFlow(page, draft);
+
   /** @param {string} agent */
   const send = (agent) => {
     const text = (page.ui.drafts.get(agent) ?? "").trim();
     if (text === "") return;
     const mode = modeFor(page.state.mesh?.agents.get(agent), page.ui.modes.get(agent));
-    page.look({ drafts: new Map(page.ui.drafts).set(agent, "") });
+    draft(agent, "");
+    completion.close();
     client.prompt(agent, text, mode);
     jumpToLive();
   };
@@ -46,8 +51,8 @@ export function conversationFlow(page, client) {
 
   /** @param {string} agent @param {string} text */
   const write = (agent, text) => {
-    const draft = page.ui.drafts.get(agent) ?? "";
-    page.look({ drafts: new Map(page.ui.drafts).set(agent, draft ? `${text}\n${draft}` : text) });
+    const known = page.ui.drafts.get(agent) ?? "";
+    draft(agent, known ? `${text}\n${known}` : text);
     document.getElementById("composer")?.focus();
   };
 
@@ -75,12 +80,19 @@ export function conversationFlow(page, client) {
     attachAgain: () => void client.attach(),
     focusComposer: () => document.getElementById("composer")?.focus(),
 
-    draft: (/** @type {string} */ agent, /** @type {string} */ text) => page.look({ drafts: new Map(page.ui.drafts).set(agent, text) }),
+    /** @param {string} agent @param {HTMLTextAreaElement} box */
+    typed: (agent, box) => {
+      draft(agent, box.value);
+      completion.typed(agent, box);
+    },
+    complete: completion.complete,
+    closeCompletion: completion.close,
     mode: (/** @type {string} */ agent, /** @type {PromptMode} */ mode) => page.look({ modes: new Map(page.ui.modes).set(agent, mode) }),
 
     /** @param {KeyboardEvent} event */
     composerKey: (event) => {
       const { route } = page.ui;
+      if (completion.key(event)) return;
       if (route.kind !== "agent" || event.key !== "Enter" || event.isComposing || event.shiftKey) return;
       if (page.touch.matches) return; // the Enter of a phone's keyboard is the only way to a new line
       event.preventDefault();

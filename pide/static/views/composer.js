@@ -5,6 +5,7 @@ import { straight } from "../format.js";
 import { isBusy } from "../presence.js";
 import { notYetDelivered } from "../prompts.js";
 import { allows } from "../protocol.js";
+import { LIST, completionView, optionId } from "./completion.js";
 import { icon } from "./icons.js";
 
 /** @typedef {import("../state.js").State} State */
@@ -15,7 +16,9 @@ import { icon } from "./icons.js";
 
 /**
  * @typedef {object} ComposerActions
- * @property {(agent: string, text: string) => void} draft
+ * @property {(agent: string, box: HTMLTextAreaElement) => void} typed
+ * @property {(index: number) => void} complete
+ * @property {() => void} closeCompletion
  * @property {(agent: string, mode: PromptMode) => void} mode
  * @property {(agent: string) => void} send
  * @property {(prompt: Prompt) => void} sendAgain
@@ -67,20 +70,26 @@ export function composerView(state, ui, agent, id, actions) {
   const queue = state.conversations.get(id)?.queue ?? [];
   const queued = new Set(queue.map((one) => one.id));
   const onTheirWay = notYetDelivered(state.prompts, id).filter((prompt) => !queued.has(prompt.id));
+  const completion = ui.completion?.agent === id && !ended ? ui.completion : null;
   const inTurn = agent !== undefined && isBusy(agent) && state.mesh?.nodes.get(agent.node)?.state === "online";
   return html`
     <footer class="composer">
       ${queueView(queue, id, mayPrompt, actions)} ${receiptsView(onTheirWay, state, actions)}
       ${mayPrompt
         ? html`<div class="composer-box" data-disabled=${String(ended)}>
+            ${completionView(completion, actions.complete)}
             <textarea
               id="composer"
               rows="1"
               aria-label="Prompt for ${agent?.name ?? id}"
+              aria-autocomplete="list"
+              aria-controls=${completion ? LIST : nothing}
+              aria-activedescendant=${completion ? optionId(completion.chosen) : nothing}
               placeholder=${placeholder(state, agent, mode)}
               ?disabled=${ended}
               .value=${live(draft)}
-              @input=${(/** @type {any} */ event) => actions.draft(id, event.target.value)}
+              @input=${(/** @type {any} */ event) => actions.typed(id, event.target)}
+              @blur=${actions.closeCompletion}
               @keydown=${actions.composerKey}
             ></textarea>
             <div class="composer-row">
