@@ -32,6 +32,7 @@ CLOSE_ABOVE_BYTES = 8 << 20  # further behind than this, a resume is cheaper
 STUCK_S = 5.0  # a frame that cannot be sent for so long
 MAX_QUEUED_MESSAGES = 2_000  # answers and notices; a viewer that lets them pile up is closed
 SNAPSHOT_TRIES = 3
+EPOCH_S = 0.5  # for a mirror to hear that its epoch is over: a restarted node links again within this, mostly
 
 SLOW, REVOKED, RESTARTING = 4000, 4001, 4002  # close codes of the contract
 
@@ -216,22 +217,25 @@ class Viewer:
 
     async def _attach_events(self, wanted: contract.Attach) -> dict[str, Any]:
         cursor = Cursor(wanted.epoch, wanted.seq) if wanted.epoch and wanted.seq is not None else None
-        feed = await self._backend.feed(wanted.agent, cursor)
-        try:
-            if cursor is not None and feed.ring.holds(cursor):
-                answer: dict[str, Any] = {"resume": "ok", "epoch": cursor.epoch, "seq": cursor.seq}
-                return self._attached(feed, cursor.seq, answer)
-            for _ in range(SNAPSHOT_TRIES):
+        for _ in range(SNAPSHOT_TRIES):
+            feed = await self._backend.feed(wanted.agent, cursor)
+            try:
+                if cursor is not None and feed.ring.holds(cursor):
+                    answer: dict[str, Any] = {"resume": "ok", "epoch": cursor.epoch, "seq": cursor.seq}
+                    return self._attached(feed, cursor.seq, answer)
                 at, snapshot = await feed.snapshot()
-                # The ring may have moved past the snapshot meanwhile, or have begun a new epoch.
+                # The ring may have moved past the snapshot meanwhile.
                 if at.epoch == feed.ring.epoch and at.seq >= feed.ring.oldest:
                     resume = "gap" if cursor else "fresh"
                     answer = {"resume": resume, "epoch": at.epoch, "seq": at.seq}
                     return self._attached(feed, at.seq, {**answer, "snapshot": msgspec.Raw(snapshot)})
-            raise Overloaded("the agent's stream moves faster than its snapshots", hint="try again")
-        except BaseException:
-            feed.release()
-            raise
+                if at.epoch != feed.ring.epoch:  # a feed that has not yet heard that its epoch is over
+                    await _woken(feed.ring)
+            except BaseException:
+                feed.release()
+                raise
+            feed.release()  # another one begins where the stream is now
+        raise Overloaded("the agent's stream moves faster than its snapshots", hint="try again")
 
     def _attached(self, feed: Feed, seq: int, answer: dict[str, Any]) -> dict[str, Any]:
         self._drop(feed.agent)
@@ -414,6 +418,19 @@ class Viewer:
     async def _send(self, message: bytes) -> None:
         async with asyncio.timeout(STUCK_S):
             await self._outlet.send(message)
+
+
+async def _woken(ring: Ring) -> None:
+    """Return when a ring has something new to say, or after a while."""
+    woken = asyncio.Event()
+    ring.listen(woken.set)
+    try:
+        async with asyncio.timeout(EPOCH_S):
+            await woken.wait()
+    except TimeoutError:
+        pass
+    finally:
+        ring.unlisten(woken.set)
 
 
 def _notification(method: bytes, params: bytes) -> bytes:

@@ -260,6 +260,20 @@ async def test_a_cursor_that_cannot_be_served_is_a_gap_with_a_snapshot(page, lea
     assert (answer["resume"], answer["seq"], answer["snapshot"]["seen"]) == ("gap", 1, 1)
 
 
+async def test_who_attaches_as_an_epoch_ends_gets_the_next_one(page, lead):
+    async def before_snapshot() -> None:  # the agent has begun anew, and the feed has not heard of it
+        lead.before_snapshot = _at_once
+        old, lead.ring = lead.ring, Ring("e-2")
+        asyncio.get_running_loop().call_soon(old.wake)
+
+    lead.say("before")
+    lead.before_snapshot = before_snapshot
+    answer = await page.answer("agent.attach", agent="lead")
+    assert (answer["resume"], answer["epoch"], answer["seq"]) == ("fresh", "e-2", 0)
+    lead.say("after")
+    assert texts(await page.events(1)) == "after"
+
+
 async def test_a_cursor_older_than_the_ring_is_a_gap(backend):
     lead = backend.agents["lead"] = SmallAgent("lead", max_events=3)
     for text in "abcdef":
