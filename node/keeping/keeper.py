@@ -362,10 +362,12 @@ class Keeper:
                 os.unlink(path)
 
     def on_lingered(self) -> None:
-        """The report is on the disk for the next node. If it is not, it must not be lost with us."""
+        """The report is on the disk for the next node. If it is not, it must not be lost with us, unless the
+        whole home has been removed: then nobody will ever ask.
+        """
         if not self.saved:
             self.save_report()
-        if self.saved:
+        if self.saved or not os.path.isdir(os.path.dirname(self.exit_path)):
             self.lingered = True
         else:
             self.after("linger", LINGER_S, self.on_lingered)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -803,3 +804,11 @@ print({"asyncio", "typing", "ctypes", "logging"} & set(sys.modules))
     )
     printed, _ = await asked.communicate()
     assert printed.decode().splitlines() == ["[]", "[]", "set()"]
+
+
+async def test_a_keeper_whose_home_was_removed_ends_with_its_agent(rig: Rig) -> None:
+    one = await rig.start("cat")
+    shutil.rmtree(rig.home.path)
+    os.kill(one.keeper_pid, signal.SIGTERM)
+    await until(lambda: not is_alive(one.keeper_pid, one.keeper_start))
+    assert not is_alive(one.pid, one.pid_start)
