@@ -19,8 +19,9 @@ from acp.exceptions import RequestError
 from acp.meta import AGENT_METHODS, CLIENT_METHODS, PROTOCOL_VERSION
 
 from hyperpi import __version__
+from hyperpi.clock import rfc3339
 from hyperpi.contract import Json
-from hyperpi.errors import BadRequest, HyperPiError, UnknownMethod, Unusable
+from hyperpi.errors import BadRequest, Conflict, HyperPiError, UnknownMethod, Unusable
 from hyperpi.tether import Tether
 from node.acp import session_card
 from node.acp.approval_line import ApprovalLine
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 START_S = 120.0  # for each of the first answers: `npx` may have to fetch the agent before
 CANCEL_S = 1.0  # for a turn to end when all ends
 MAX_ENTRIES = 500  # of one answer
+QUEUED_CHARS = 500  # of a prompt that waits
 OPCODE_CHARS = 10_000  # a scroll's answer has 64 KiB as JSON, whatever its characters
 AUTH_REQUIRED = -32000
 
@@ -64,6 +66,7 @@ class Adapter:
         self._approvals = ApprovalLine(self._tether, identity.cwd)
         self._conversation = Conversation()
         self._queue = PromptQueue()
+        self._told_queue: list[Json] = []
         self._queued = asyncio.Event()
         self._unsafe = asyncio.Event()  # a turn has ended whose entries may not be on the disk
         self._card = SessionCard()
@@ -155,6 +158,7 @@ class Adapter:
     async def _take_turns(self) -> None:
         while True:
             wanted = self._queue.next()
+            self._tell_queue()
             if wanted is None:
                 self._queued.clear()
                 await self._queued.wait()
@@ -218,6 +222,7 @@ class Adapter:
     async def _cancel(self) -> None:
         """What waits is dropped too: who aborts wants the agent to rest."""
         self._tell_lost(self._queue.drop_all(), "the turn before it was aborted")
+        self._tell_queue()
         if self._conversation.in_turn:
             self._cancelled = True
             self._approvals.withdraw_all("the turn was aborted")
@@ -292,7 +297,8 @@ class Adapter:
 
     def standing(self) -> Json:
         """See Subject."""
-        return {"state": "working" if self._conversation.in_turn else "idle", "usage": self._card.usage}
+        state = "working" if self._conversation.in_turn else "idle"
+        return {"state": state, "usage": self._card.usage, "queue": self._told_queue}
 
     def serve(self, method: str, params: Json) -> Any:
         """See Subject."""
@@ -310,6 +316,10 @@ class Adapter:
                 return {"entries": entries, "more": more}
             case "deliver":
                 return self._deliver(_table(params.get("scroll")))
+            case "unqueue":
+                return self._unqueue(str(params.get("id")))
+            case "configure":
+                return self._configure(params)
             case "approval.decided":
                 self._approvals.decided(params)
                 return {}
@@ -324,7 +334,12 @@ class Adapter:
         if images and not self._images:
             raise BadRequest(f"{self._card.agent} takes no pictures")
         wanted = Wanted(
-            str(params["id"]), str(params["text"]), str(params.get("source", "api")), tuple(images)
+            str(params["id"]),
+            str(params["text"]),
+            str(params.get("source", "api")),
+            tuple(images),
+            mode=str(params.get("mode", "prompt")),
+            at=time.time(),
         )
         if not self._queue.take(wanted):
             return {"receipt": "queued" if self._queue.waits(wanted.id) else "delivered"}
@@ -332,7 +347,39 @@ class Adapter:
             text = f"{self._card.agent} cannot be steered in mid-turn: this waits until the turn has ended"
             self._tether.tell({"type": "notice", "level": "info", "text": text})
         self._queued.set()
+        if self._conversation.in_turn:
+            self._tell_queue()
         return {"receipt": "queued"}  # the event that says that it was handed over makes it `delivered`
+
+    def _tell_queue(self) -> None:
+        """What waits here, if that has changed."""
+        waiting = [_queued(wanted) for wanted in self._queue]
+        if waiting != self._told_queue:
+            self._told_queue = waiting
+            self._tether.change(queue=waiting)
+
+    def _unqueue(self, prompt_id: str) -> Json:
+        wanted = self._queue.take_back(prompt_id)
+        if wanted is None:
+            raise Conflict("it does not wait any more", hint="abort the turn that it began")
+        self._tell_queue()
+        return {"text": wanted.text, "mode": wanted.mode, "images": list(wanted.images)}
+
+    async def _configure(self, params: Json) -> Json:
+        """Change the model or how much it thinks, where the agent offers that."""
+        for name, category in (("model", "model"), ("thinking", "thought_level")):
+            if (value := params.get(name)) is None:
+                continue
+            if (option := self._card.option(category)) is None:
+                raise BadRequest(f"{self._card.agent} has no setting for {name}")
+            wanted = {"sessionId": self._session, "configId": option, "value": str(value)}
+            try:
+                answer = await self._acp.send_request(AGENT_METHODS["session_set_config_option"], wanted)
+            except RequestError as exc:
+                raise BadRequest(f"{self._card.agent}: {_words(exc)}") from None
+            self._card = session_card.opened(self._card, _table(answer))
+        self._tether.change(card=self._card.card)
+        return {"model": self._card.model, "thinking": self._card.thinking}
 
     async def _aborted(self) -> Json:
         await self._cancel()
@@ -362,7 +409,7 @@ class Adapter:
         text = (
             f"Message from the agent {sender} (not from your user, who may not agree with it):\n\n{message}"
         )
-        wanted = Wanted(f"scroll {sender} {scroll_id}", text, "scroll", scroll=scroll_id)
+        wanted = Wanted(f"scroll {sender} {scroll_id}", text, "scroll", scroll=scroll_id, at=time.time())
         if not self._queue.take(wanted) and not self._queue.waits(wanted.id):
             return {}
         entering: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
@@ -373,6 +420,17 @@ class Adapter:
     def _session_shape(self) -> Json:
         mode = f" ({self._card.mode} mode)" if self._card.mode else ""
         return {"id": self._session, "name": f"{self._card.title or self._card.agent}{mode}"}
+
+
+def _queued(wanted: Wanted) -> Json:
+    """A QueuedPrompt of the contract."""
+    shown = {
+        "id": wanted.id,
+        "text": wanted.text[:QUEUED_CHARS],
+        "mode": wanted.mode,
+        "source": wanted.source,
+    }
+    return {**shown, "images": len(wanted.images), "at": rfc3339(wanted.at), "where": "agent"}
 
 
 def _table(value: Any) -> Json:

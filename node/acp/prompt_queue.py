@@ -1,6 +1,7 @@
 """Prompts that wait for their turn: ACP takes one at a time, and cannot be steered. Pure."""
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hyperpi.contract import Json
@@ -19,6 +20,8 @@ class Wanted:
     source: str
     images: tuple[Json, ...] = field(default=())
     scroll: str | None = None
+    mode: str = "prompt"
+    at: float = 0.0  # Unix seconds
 
 
 class PromptQueue:
@@ -48,6 +51,16 @@ class PromptQueue:
     def waits(self, prompt_id: str) -> bool:
         """Whether a prompt is still in the queue."""
         return any(wanted.id == prompt_id for wanted in self._waiting)
+
+    def __iter__(self) -> Iterator[Wanted]:
+        return iter(self._waiting)
+
+    def take_back(self, prompt_id: str) -> Wanted | None:
+        """Remove one that waits; None when there is none of that id."""
+        found = next((wanted for wanted in self._waiting if wanted.id == prompt_id), None)
+        if found is not None:
+            self._waiting.remove(found)
+        return found
 
     def next(self) -> Wanted | None:
         """The oldest one, which leaves the queue."""

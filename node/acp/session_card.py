@@ -7,6 +7,7 @@ from typing import Any
 from hyperpi.contract import Json
 
 MAX_COMMANDS = 200
+MAX_CHOICES = 500  # of models; some agents know every model of every vendor
 MAX_CHARS = 500
 
 
@@ -16,26 +17,47 @@ class SessionCard:
 
     agent: str = "agent"  # what the program calls itself
     model: str | None = None
+    models: tuple[str, ...] = ()
+    thinking: str | None = None
+    thinking_levels: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()  # category of a setting -> the agent's own id of it
     mode: str | None = None
     title: str | None = None
     commands: tuple[Json, ...] = ()
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    window: int = 0  # tokens that fit into the model's context, and
+    context: int = 0  # those that are in it
 
     @property
     def card(self) -> Json:
         """The Card of the contract. Commands are what this agent can be asked for by name."""
-        return {"model": self.model, "tools": [], "skills": list(self.commands)}
+        return {
+            "model": self.model,
+            "models": list(self.models),
+            "thinking": self.thinking,
+            "thinking_levels": list(self.thinking_levels),
+            "tools": [],
+            "skills": list(self.commands),
+        }
 
     @property
     def usage(self) -> Json:
         """The Usage of the contract."""
-        return {
+        usage: Json = {
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "cost_usd": self.cost_usd,
         }
+        if self.window:
+            percent = round(100 * self.context / self.window, 1)
+            usage["context"] = {"window": self.window, "tokens": self.context, "percent": percent}
+        return usage
+
+    def option(self, category: str) -> str | None:
+        """The agent's own id of a setting, if it has one of that category."""
+        return dict(self.options).get(category)
 
 
 def greeted(answer: Json, command: str) -> SessionCard:
@@ -68,6 +90,7 @@ def updated(card: SessionCard, update: Json) -> SessionCard:
         case "available_commands_update":
             return replace(card, commands=_commands(update.get("availableCommands")))
         case "usage_update":
+            card = replace(card, window=_count(update.get("size")), context=_count(update.get("used")))
             return _charged(card, update.get("cost"))
         case _:
             return card
@@ -88,13 +111,29 @@ def _configured(card: SessionCard, options: Any) -> SessionCard:
     for option in options if isinstance(options, list) else ():
         if not isinstance(option, dict):
             continue
-        value = _text(option.get("currentValue"))
+        value, choices = _text(option.get("currentValue")), _choices(option.get("options"))
         match option.get("category"):
             case "model":
-                card = replace(card, model=value)
+                card = replace(card, model=value, models=choices)
+            case "thought_level":
+                card = replace(card, thinking=value, thinking_levels=choices)
             case "mode":
                 card = replace(card, mode=value)
+            case _:
+                continue
+        settings = {**dict(card.options), str(option["category"]): str(option.get("id"))}
+        card = replace(card, options=tuple(settings.items()))
     return card
+
+
+def _choices(options: Any) -> tuple[str, ...]:
+    """The values of a setting's options, which may be in groups."""
+    found: list[str] = []
+    for option in options if isinstance(options, list) else ():
+        if isinstance(option, dict):
+            value = _text(option.get("value"))
+            found += [value] if value else _choices(option.get("options"))
+    return tuple(found[:MAX_CHOICES])
 
 
 def _commands(found: Any) -> tuple[Json, ...]:

@@ -127,6 +127,29 @@ async def test_steering_is_said_to_wait_and_the_turn_that_was_cut_off_is_marked(
     await ended(doer)
 
 
+async def test_a_prompt_that_waits_is_told_and_can_be_taken_back(doer: AcpAgent):
+    await doer.prompt("hold: on")
+    await doer.until(lambda: "three" in doer.told.text(), "its words")
+    await doer.prompt("later", id="p-later")
+    await doer.until(lambda: doer.told.of_type("queue"), "the queue")
+    await doer.until(
+        lambda: [p["id"] for p in doer.told.of_type("queue")[-1]["prompts"]] == ["p-later"], "it"
+    )
+    taken = await doer.program.call("agent.unqueue", agent=doer.id, id="p-later")
+    assert taken["text"] == "later"
+    await doer.until(lambda: doer.told.of_type("queue")[-1]["prompts"] == [], "the empty queue")
+    await doer.program.call("agent.abort", agent=doer.id)
+    await doer.knows(state="idle")
+    assert "later" not in doer.said("user")
+    await ended(doer)
+
+
+async def test_a_setting_that_the_agent_does_not_have_is_refused(doer: AcpAgent):
+    with pytest.raises(Refused, match="has no setting for model"):
+        await doer.program.call("agent.configure", agent=doer.id, model="larger")
+    await ended(doer)
+
+
 async def test_an_error_of_the_agent_is_in_the_conversation(doer: AcpAgent):
     await doer.turn("fail: the model is out of coffee")
     assert "the model is out of coffee" in doer.said("note")[-1]

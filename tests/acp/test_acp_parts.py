@@ -24,11 +24,20 @@ def test_a_card_is_read_from_what_opencode_says():
     greeting, opening = answers("opencode-turns")[:2]
     card = session_card.opened(session_card.greeted(greeting, "opencode"), opening)
     assert (card.agent, card.model, card.mode) == ("OpenCode", "fake/fake-1", "build")
+    assert "fake/fake-1" in card.card["models"]
+    assert (card.option("model"), card.option("thought_level")) == ("model", None)
+    told = session_card.updated(card, updates("opencode-turns", "usage_update")[0])
+    assert told.usage["context"] == {"window": 32000, "tokens": 11, "percent": 0.0}
     card = session_card.updated(card, updates("opencode-turns", "available_commands_update")[0])
     assert {"name": "/init", "description": "guided AGENTS.md setup"} in card.card["skills"]
     for answer in answers("opencode-turns"):
         card = session_card.used(card, answer)
     assert card.usage["input_tokens"] == 11 * 9
+
+
+def test_a_card_of_pi_acp_tells_how_much_its_model_thinks():
+    card = session_card.opened(SessionCard(), answers("pi-acp-turns")[1])
+    assert (card.card["thinking"], card.card["thinking_levels"]) == ("off", ["off"])
 
 
 def test_a_card_of_an_agent_that_has_modes_and_models_of_its_own_kind():

@@ -39,6 +39,8 @@ async def test_opencode_asks_does_as_it_is_told_and_comes_back_with_its_history(
     agent = await spawned(system, program, "opencode", "acp")
     shape = await agent.knows()
     assert (shape["model"], shape["session"]["name"]) == ("fake/fake-1", "OpenCode (build mode)")
+    configured = await program.call("agent.configure", agent=agent.id, model="fake/fake-1")
+    assert configured["model"] == "fake/fake-1"
     await agent.turn("hello there")
     assert agent.said("assistant") == ["ECHO: hello there"]
 
