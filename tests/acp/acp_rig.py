@@ -124,5 +124,6 @@ async def spawned(system: System, program: Program, *command: str, **more: objec
         "request_id": os.urandom(8).hex(),
     }
     started = await program.call("node.spawn", **where, kind="acp", args=list(command), **more)
-    await program.knows(started["agent"], TURN_S, state="idle")
+    shape = await program.knows(started["agent"], TURN_S, state="idle")
+    system.pids.add(shape["pid"])  # a test that fails leaves no agent behind
     return AcpAgent(program, started["agent"], await program.attach(started["agent"]))
