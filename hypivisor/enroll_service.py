@@ -17,13 +17,13 @@ import grpc
 
 from hyperpi import tls
 from hyperpi.address import clean_name, new_id
+from hyperpi.audit import Audit, AuditUnwritable
 from hyperpi.database import DiskThread, StoreUnwritable
 from hyperpi.errors import BadRequest, Conflict, HyperPiError, NotFound
 from hyperpi.status import status_of
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2 as pb
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2_grpc as rpc
 from hypivisor.attempts import AttemptLimiter, TooManyAttempts, address_key
-from hypivisor.audit import Audit, AuditUnwritable
 from hypivisor.ca import MeshCa
 from hypivisor.joins import (
     KNOCK_TTL_S,

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from hyperpi import contract, roles, strict_json
+from hyperpi.acts import AUDITED, AUDITED_ONCE, what_of
 from hyperpi.address import NodeId
 from hyperpi.contract import Json
 from hyperpi.errors import HyperPiError, NodeUnreachable, NotForThisRole, NotFound, UnknownMethod
@@ -27,48 +28,9 @@ SPAWN_S = 25.0
 LIST_S = 5.0
 MAX_SUMMARY = 500  # characters of an approved action in the audit trail
 
-# Recorded before they are done, and refused when that cannot be: who did what to whose agent, or to the mesh.
-AUDITED = frozenset(
-    {
-        "node.approve",
-        "node.deny",
-        "node.revoke",
-        "token.create",
-        "token.revoke",
-        "login.create",
-        "session.revoke",
-        "agent.prompt",
-        "agent.abort",
-        "agent.stop",
-        "agent.forget",
-        "agent.rename",
-        "agent.configure",
-        "agent.resume",
-        "agent.unqueue",
-        "agent.answer",
-        "agent.policy",
-        "node.spawn",
-        "scroll.send",
-        "disk.snapshot",
-        "disk.mirror",
-        "disk.drop",
-        "disk.restore",
-    }
-)
-
 STARTS = frozenset({"node.spawn", "agent.resume"})  # a program: that may take a while
 
-# Recorded once for whoever begins to type in somebody's terminal, not for each key.
-AUDITED_ONCE = frozenset({"agent.input"})
 MAX_TYPISTS = 1_000
-
-RECORDED = (
-    *("agent", "node", "path", "new_folder", "kind", "name", "to", "scroll_id", "choice", "id"),
-    *("from", "of", "off", "copy", "force"),
-    *("approval", "mode", "code"),
-    *("model", "thinking"),
-    *("role", "ttl_s", "uses"),
-)
 
 # Of an agent only its node knows it as it is now.
 SHOWN_BY_NODE = ("name", "address", "card", "evidence", "last_event", "approvals", "last_output")
@@ -131,28 +93,28 @@ class Methods:
             await self._record_once(caller, method, params)
         if method not in AUDITED:
             return await self._answer(method, params, caller)
-        await self._trust.record(caller, method, "asked", _what(params))
+        await self._trust.record(caller, method, "asked", what_of(params))
         try:
             result = await self._answer(method, params, caller)
         except HyperPiError as exc:
-            await self._trust.record(caller, method, "refused", {**_what(params), "reason": str(exc)})
+            await self._trust.record(caller, method, "refused", {**what_of(params), "reason": str(exc)})
             raise
         if method == "node.spawn":
             agent = msgspec.json.decode(result)["agent"]
-            await self._trust.record_done(caller, method, {**_what(params), "agent": agent})
+            await self._trust.record_done(caller, method, {**what_of(params), "agent": agent})
         elif method == "agent.resume":
             resumed_as = msgspec.json.decode(result)["agent"]
-            await self._trust.record_done(caller, method, {**_what(params), "resumed_as": resumed_as})
+            await self._trust.record_done(caller, method, {**what_of(params), "resumed_as": resumed_as})
         elif method == "agent.answer":
-            await self._trust.record_done(caller, method, {**_what(params), **_answered(result)})
+            await self._trust.record_done(caller, method, {**what_of(params), **_answered(result)})
         elif method == "agent.policy":
-            await self._trust.record_done(caller, method, {**_what(params), **msgspec.json.decode(result)})
+            await self._trust.record_done(caller, method, {**what_of(params), **msgspec.json.decode(result)})
         return result
 
     async def _record_once(self, caller: Caller, method: str, params: Json) -> None:
         act = (caller.connection or caller.name, method, str(params.get("agent")))
         if act not in self._typists:
-            await self._trust.record(caller, method, "asked", _what(params))
+            await self._trust.record(caller, method, "asked", what_of(params))
             self._typists[act] = None
             while len(self._typists) > MAX_TYPISTS:  # the oldest is recorded once more if it goes on
                 del self._typists[next(iter(self._typists))]
@@ -334,8 +296,3 @@ def _answered(result: bytes) -> Json:
         "action": f"{action['kind']}: {action['summary'][:MAX_SUMMARY]}",
         "hash": action["hash"],
     }
-
-
-def _what(params: Json) -> Json:
-    """What of a call is kept in the audit trail: never the text of a prompt or a message."""
-    return {key: params[key] for key in RECORDED if key in params}

@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from hyperpi.audit import Audit, AuditUnwritable
 from hyperpi.clock import rfc3339
 from hyperpi.errors import HyperPiError
 from hypivisor.attempts import WINDOW_S, address_key
-from hypivisor.audit import Audit, AuditUnwritable
 
 log = logging.getLogger(__name__)
 

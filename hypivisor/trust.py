@@ -18,13 +18,13 @@ from typing import Any, ClassVar
 
 from hyperpi import strict_json, tls
 from hyperpi.address import NodeId
+from hyperpi.audit import Audit, AuditUnwritable
 from hyperpi.clock import apart
 from hyperpi.contract import Json
 from hyperpi.database import DiskThread
 from hyperpi.errors import BadRequest, Conflict, HyperPiError, Overloaded, Unusable
 from hyperpi.roles import ADMIN, Caller
 from hypivisor.attempts import AttemptLimiter
-from hypivisor.audit import Audit, AuditUnwritable
 from hypivisor.ca import NODE_LIFE, MeshCa
 from hypivisor.enroll_service import Enroller
 from hypivisor.refusals import RefusalTrail

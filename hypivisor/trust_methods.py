@@ -9,11 +9,11 @@ from typing import Any
 
 from hyperpi import contract
 from hyperpi.address import NodeId
+from hyperpi.audit import AuditRow, Verdict, Wanted
 from hyperpi.clock import from_rfc3339, rfc3339
 from hyperpi.contract import Json
 from hyperpi.errors import BadRequest, NotForThisRole, NothingThere
 from hyperpi.roles import ADMIN, Caller
-from hypivisor.audit import AuditRow, Verdict, Wanted
 from hypivisor.registry import Registry
 from hypivisor.rows import NodeRow, SessionRow, TokenRow
 from hypivisor.sessions import ends_at

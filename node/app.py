@@ -51,6 +51,7 @@ from node.policy import Policy, default_file, load_policy
 from node.prompt_store import PromptStore
 from node.prompts import Prompts
 from node.receipts import ReceiptStore
+from node.recorded import OwnTrail, RecordedBackend
 from node.renewal import Renewal
 from node.roster_store import RosterStore
 from node.scroll_desk import ScrollDesk
@@ -90,6 +91,7 @@ class Node:
         store: RosterStore,
         prompts: PromptStore,
         approvals: ApprovalStore,
+        trail: OwnTrail,
         restored_below: int,
     ) -> None:
         self.config = config
@@ -180,8 +182,9 @@ class Node:
         )
         self.scrolls.use(self.link)
         self.mirrors.use(self.link)
-        self.owner = OwnersBackend(self.backend, self.agents, self.link, self._notify_owner)
-        self.local = LocalEndpoint(self.backend, local_token(self.folder / "token"))
+        here = RecordedBackend(self.backend, trail)
+        self.owner = OwnersBackend(here, self.agents, self.link, self._notify_owner)
+        self.local = LocalEndpoint(here, local_token(self.folder / "token"))
         self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_process)
         self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
         self.agents.observers += [self.approvals, self.terminals, histories, self.watching]
@@ -470,12 +473,15 @@ async def opened(config: NodeConfig) -> AsyncIterator[Node]:
         stack.callback(prompts.close)
         approvals = ApprovalStore.open(folder / "approvals.db", thread)
         stack.callback(approvals.close)
+        trail = OwnTrail.open(folder / "audit.db", thread)
+        stack.callback(trail.close)
         stack.callback(thread.close)
         restored = await asyncio.to_thread(mirror_restoring.finish, folder)
         policy = load_policy(folder / "node.toml", config.user_home)
         disk = await stack.enter_async_context(_disk(folder, policy.disk))
         below = restored.doubtful_below(time.time()) if restored is not None else 0
-        yield Node(config, identity.next_boot(folder), disk, receipts, store, prompts, approvals, below)
+        boot = identity.next_boot(folder)
+        yield Node(config, boot, disk, receipts, store, prompts, approvals, trail, below)
 
 
 @asynccontextmanager

@@ -17,9 +17,9 @@ from hyperpi.roles import OPERATOR, Caller
 from hyperpi.terminal_view import TerminalFeed
 from hyperpi.viewer import BankFeed, Feed
 from node.agents import Agents
-from node.backend import Backend
 from node.link import Link
 from node.mesh_window import MeshWindow
+from node.recorded import RecordedBackend
 
 ASK_S = 28.0  # below the 30 s that a viewer waits
 # Also of agents here asked of the hypivisor while it can be: it writes them down before they take effect.
@@ -30,7 +30,7 @@ HERE_ALONE = frozenset({"scroll.send"})  # stored on this disk before anybody is
 class OwnersBackend:
     """A `viewer.Backend` over this node's own and the mesh's."""
 
-    def __init__(self, backend: Backend, agents: Agents, link: Link, notify: Notify) -> None:
+    def __init__(self, backend: RecordedBackend, agents: Agents, link: Link, notify: Notify) -> None:
         self.window = MeshWindow(link, notify, backend.view.wake)
         self._backend = backend
         self._agents = agents

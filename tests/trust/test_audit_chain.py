@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from trust_world import Clock
 
-import hypivisor.audit as trail_module
-from hypivisor.audit import Audit, AuditUnwritable, Page, Verdict, Wanted
+import hyperpi.audit as trail_module
+from hyperpi.audit import Audit, AuditUnwritable, Page, Verdict, Wanted
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from trust_world import Clock
 
+from hyperpi.audit import Audit, AuditRow
 from hyperpi.errors import BadRequest, Conflict, HyperPiError
-from hypivisor.audit import Audit, AuditRow
 from hypivisor.refusals import BOUND, MOST_ORIGINS, OTHERS, RefusalTrail
 from hypivisor.tokens import TokenUnknown
 from hypivisor.trust import Gate, open_gate

@@ -9,9 +9,9 @@ from typing import Any
 import grpc
 
 from hyperpi import tls
+from hyperpi.audit import Audit
 from hyperpi.database import DiskThread
 from hypivisor.attempts import AttemptLimiter
-from hypivisor.audit import Audit
 from hypivisor.ca import MeshCa
 from hypivisor.enroll_service import Enroller, EnrolmentService, Reachable
 from hypivisor.refusals import RefusalTrail

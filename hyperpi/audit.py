@@ -122,18 +122,19 @@ def _speaks_of(row: AuditRow, words: tuple[str, ...]) -> bool:
 
 
 class Audit:
-    """The trail of one hypivisor. Blocks on its file; for one thread."""
+    """The trail of one hypivisor, or of one node's owner. Blocks on its file; for one thread."""
 
-    def __init__(self, db: sqlite3.Connection, clock: Callable[[], float]) -> None:
+    def __init__(self, db: sqlite3.Connection, clock: Callable[[], float], hint: str) -> None:
         self._db = db
+        self._hint = hint
         self._clock = clock
         self._gap: _Gap | None = None  # while it cannot be written
         self.appended: Callable[[], None] = lambda: None  # called in the thread that appends
 
     @classmethod
-    def open(cls, path: Path, clock: Callable[[], float]) -> "Audit":
-        """Open or make the file (0600). Raises StoreUnusable, OSError."""
-        return cls(open_database(path, MIGRATIONS), clock)
+    def open(cls, path: Path, clock: Callable[[], float], hint: str = MAKE_ROOM) -> "Audit":
+        """Open or make the file (0600). `hint`: what to do when it is full. Raises StoreUnusable, OSError."""
+        return cls(open_database(path, MIGRATIONS), clock, hint)
 
     def close(self) -> None:
         """Close the file; further calls fail."""
@@ -156,14 +157,14 @@ class Audit:
                 db.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         except (StoreUnwritable, sqlite3.Error) as exc:
             self._failed(at, exc)
-            raise AuditUnwritable("refused: the audit trail cannot be written", hint=MAKE_ROOM) from exc
+            raise AuditUnwritable("refused: the audit trail cannot be written", hint=self._hint) from exc
         self.appended()
         if (gap := self._gap) is not None:
             self._gap = None
             log.warning("the audit trail can be written again; %d acts were refused meanwhile", gap.acts)
             missed = {"since": rfc3339(gap.since), "acts": gap.acts}
             with suppress(AuditUnwritable):  # then there is a new gap, which says so in its turn
-                self.append("hypivisor", "this machine", "audit.gap", "failed", missed)
+                self.append("hyperpi", "this machine", "audit.gap", "failed", missed)
         return int(seq)
 
     def _failed(self, at: float, exc: Exception) -> None:
@@ -173,7 +174,7 @@ class Audit:
                 "the audit trail cannot be written, so acts that belong there are refused reason=%s; "
                 "what to do: %s",
                 exc,
-                MAKE_ROOM,
+                self._hint,
             )
         self._gap.acts += 1
 
