@@ -106,10 +106,15 @@ class Spawning:
 
     async def _spawn(self, wanted: contract.Spawn) -> AgentId:
         folder = wanted.new_folder or Path(wanted.path).name
+        name = clean_name(wanted.name or folder, wanted.kind)
+        home = wanted.path.removeprefix("~").lstrip("/") if wanted.path.startswith("~") else wanted.path
+        place = self._user_home / home / (wanted.new_folder or "")
+        # Whoever starts an agent chooses its name, and with it no rules that ask less.
+        self._policy().approvals.check_rename(wanted.kind, clean_name(folder, wanted.kind), place, name)
         record = self._agents.roster.expect(
             instance=str(uuid.uuid4()),
             kind=wanted.kind,
-            name=clean_name(wanted.name or folder, wanted.kind),
+            name=name,
             cwd=wanted.path,
             project=None,
             request_id=wanted.request_id,

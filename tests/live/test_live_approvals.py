@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import COMMAND, Agent, Json, Program, System, new_system, until
+from live import COMMAND, Agent, Json, Program, Refused, System, new_system, until
 
 from hyperpi.errors import Conflict
 from hyperpi.lines import dial
@@ -353,3 +353,20 @@ async def test_an_answer_is_refused_when_it_cannot_be_audited(tmp_path: Path):
                 assert code == -32029
                 assert (await ask(audited, approval))["state"] == "pending"
                 lock.rollback()
+
+
+async def test_a_name_whose_rules_ask_less_is_not_for_whoever_starts_an_agent():
+    with new_system() as system:
+        toml = system.home / "node" / "node.toml"
+        toml.parent.mkdir(parents=True)
+        rules = '[approvals]\nmode = "ask-all"\n[[approvals.rules]]\nname = "toy*"\nmode = "auto"\n'
+        toml.write_text(rules)
+        system.start()
+        work = system.folder / "user" / "work"
+        work.mkdir()
+        async with system.program() as program:
+            order = {"node": "den", "path": "~/work", "kind": "terminal", "args": ["cat"]}
+            with pytest.raises(Refused, match="as toy-1 the agent would ask less"):
+                await program.call("node.spawn", **order, name="toy-1", request_id="r-1")
+            made = await program.call("node.spawn", **order, name="tool", request_id="r-2")
+            await program.call("agent.stop", agent=made["agent"])
