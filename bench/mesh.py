@@ -189,7 +189,7 @@ async def at_rest(system: System) -> list[Figure]:
     for name, (part, limit_mb) in parts.items():
         pid = system.said(part)["pid"]
         percent = 100 * (cpu_s(pid) - before[part]) / IDLE_S
-        figures.append(at_most(f"memory at rest, {name}", _pss_mb(pid), "MB", limit_mb, "PSS"))
+        figures.append(at_most(f"memory at rest, {name}", pss_mb(pid), "MB", limit_mb, "PSS"))
         figures.append(at_most(f"processor at rest, {name}", percent, "%", 0.5, f"over {IDLE_S:g} s"))
     return figures
 
@@ -207,7 +207,8 @@ async def _until_delta(viewer: Viewer, text: str) -> None:
             return
 
 
-def _pss_mb(pid: int) -> float:
+def pss_mb(pid: int) -> float:
+    """Proportional set size of a process, in megabytes."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1000

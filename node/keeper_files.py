@@ -6,6 +6,7 @@ node that starts learns from them what lives and what has ended meanwhile. Block
 
 import logging
 import re
+import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ ASKED_TO_END = frozenset({"SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT"})  # by some
 NOT_TEXT = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]"
 )
+# Programs that take such a signal and end by themselves say so by their code, as a shell does.
+CODES = {128 + signal.Signals[name]: name for name in (*ASKED_TO_END, "SIGHUP")}
 LAST_LINES = 20
 LINE_CHARS = 200
 
@@ -108,12 +111,13 @@ def end_of(ended: Ended) -> End:
 def _why(ended: Ended) -> EndWhy:
     if ended.stopped:
         return "stopped"
-    if ended.signal == "SIGHUP":
-        return "closed"
-    if ended.signal in ASKED_TO_END:
-        return "killed"
     if ended.signal is None and ended.code is None:
         return "unknown"
+    by = ended.signal or CODES.get(ended.code or 0)
+    if by == "SIGHUP":
+        return "closed"
+    if by in ASKED_TO_END:
+        return "killed"
     return "quit" if ended.code == 0 else "crash"
 
 

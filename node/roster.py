@@ -331,10 +331,18 @@ class Roster:
         return self._enter(record, "unreachable", detail, now)
 
     def exited(self, agent: AgentId, end: End | None, now: float) -> bool:
-        """The process has ended. Why may be known only later: it is added once and then stays."""
+        """The process has ended. Why may be known only later: it is added once and then stays.
+
+        Only a goodbye gives way to what was done to it: some say one when they are told to end, or lose their
+        keeper.
+        """
         record = self.get(agent)
-        if record.state == "exited" and (record.ending is not None or end is None):
-            return False
+        if record.state == "exited":
+            if end is None:
+                return False
+            forced = end.why in {"killed", "closed"} and record.stopped_by is None
+            if record.ending is not None and not (record.ending.why == "quit" and forced):
+                return False
         if record.live:
             record.interrupted = record.in_a_turn
         if end is None:

@@ -13,6 +13,8 @@ PTS_MAJOR = 136
 def terminal_of(pid: int) -> str | None:
     """What tells the pseudo-terminal of a process from an earlier or later one of its number; None: it has
     none, or that cannot be known.
+
+    Nor is one told of whoever leads its session: with the end of a window's own program the window goes too.
     """
     if sys.platform != "linux":
         return None
@@ -23,7 +25,9 @@ def terminal_of(pid: int) -> str | None:
         return None
     # As the kernel packs it: proc(5), tty_nr. The second field may hold any byte, so count from its end.
     fields = line[line.rfind(b")") + 2 :].split()
-    device = int(fields[4]) if len(fields) > 4 else 0
+    if len(fields) < 5 or int(fields[3]) == pid:
+        return None
+    device = int(fields[4])
     major, minor = (device >> 8) & 0xFFF, (device & 0xFF) | ((device >> 12) & 0xFFF00)
     return _identity(minor) if major == PTS_MAJOR else None
 

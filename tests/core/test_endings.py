@@ -34,6 +34,8 @@ def ended(**facts: object) -> Ended:
         ({"signal": "SIGSEGV"}, "crash", "killed by SIGSEGV"),
         ({"signal": "SIGKILL"}, "killed", "killed by SIGKILL"),
         ({"signal": "SIGHUP"}, "closed", "killed by SIGHUP"),
+        ({"code": 143, "output": "terminated"}, "killed", "exit code 143"),
+        ({"code": 129}, "closed", "exit code 129"),
         ({"code": 0, "stopped": True}, "stopped", "stopped (exit code 0)"),
         ({"why": "keeper_lost"}, "killed", "its keeper was killed"),
         ({"why": "never_started"}, "crash", "it never started"),
@@ -78,17 +80,25 @@ def test_a_program_that_nobody_holds_is_told_by_its_terminal(is_open, why):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 def test_a_terminal_that_was_closed_is_not_taken_for_the_next_one_of_its_number():
+    # As a shell does: it leads the session, whose terminal is what it opens first, and runs a program in it.
+    program = "print('ready', flush=True); input()"
+    shell = (
+        "import os, subprocess, sys; os.open(os.ttyname(0), os.O_RDWR); "
+        f"child = subprocess.Popen([sys.executable, '-c', {program!r}]); "
+        "print(child.pid, flush=True); child.wait()"
+    )
+
     def in_terminal() -> tuple[int, subprocess.Popen[bytes], str | None]:
         master, slave = os.openpty()
-        # A session of its own, whose terminal is what it opens first.
-        program = "import os; os.open(os.ttyname(0), os.O_RDWR); print('ready', flush=True); input()"
-        child = subprocess.Popen(
-            [sys.executable, "-c", program], stdin=slave, stdout=subprocess.PIPE, start_new_session=True
+        leader = subprocess.Popen(
+            [sys.executable, "-c", shell], stdin=slave, stdout=subprocess.PIPE, start_new_session=True
         )
         os.close(slave)
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"ready\n"
-        return master, child, tty.terminal_of(child.pid)
+        assert leader.stdout is not None
+        pid = int(leader.stdout.readline())
+        assert leader.stdout.readline() == b"ready\n"
+        assert tty.terminal_of(leader.pid) is None, "it goes with its leader, so it tells nothing"
+        return master, leader, tty.terminal_of(pid)
 
     def end(master: int, child: subprocess.Popen[bytes]) -> None:
         os.close(master)
@@ -125,6 +135,15 @@ def test_an_end_in_the_middle_of_a_turn_is_marked_also_when_it_was_out_of_reach(
     assert (record.interrupted, record.ending.interrupted, record.ending.signal) == (True, True, "SIGKILL")
     assert record.detail == "killed by SIGKILL; it was in the middle of a turn"
     assert record.last_output == "oh"
+
+
+def test_a_goodbye_gives_way_to_what_was_done_to_it_and_nothing_else_does():
+    roster, agent = roster_with_a_turn()
+    roster.exited(agent, by_goodbye("quit"), 130.0)
+    assert not roster.exited(agent, End("quit", "exit code 0"), 131.0)
+    assert roster.exited(agent, End("killed", "its keeper was killed"), 132.0)
+    assert roster.get(agent).detail == "its keeper was killed; it was in the middle of a turn"
+    assert not roster.exited(agent, End("closed", "its terminal was closed"), 133.0)
 
 
 def test_an_end_at_rest_is_not_marked_and_one_that_comes_back_has_not_ended():
