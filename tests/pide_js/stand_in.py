@@ -1,6 +1,6 @@
 """A small working Pi-DE server with a scripted mesh, to look at the web app and to drive it in a browser.
 
-    python tests/pide_js/stand_in.py --port 8765 [--agents 3000] [--empty] [--hostile]
+    python tests/pide_js/stand_in.py --port 8765 [--agents 3000] [--empty] [--hostile] [--interrupted]
 
 It speaks the public contract for what the app uses: login, /me, /ws with mesh.get, attach with resume from a
 cursor, events, prompts with receipts, folders, spawn, scrolls, the PXLDisk picture. Log in with the code
@@ -180,6 +180,13 @@ class Mesh:
         if hostile:
             self.add_hostile()
         self.add_many(many)
+
+    def interrupt(self, *agents: str) -> None:
+        """Their machine was restarted while they worked."""
+        ending = {"why": "reboot", "at": at(60), "interrupted": True}
+        detail = "the machine was restarted; it was in the middle of a turn"
+        for agent in agents:
+            self.agents[agent].update(resume="offered", ending=ending, detail=detail)
 
     def add_hostile(self) -> None:
         """A machine and agents whose every word tries to run code."""
@@ -410,6 +417,7 @@ class Calls:
             "agent.stop": self.stop,
             "agent.forget": self.forget,
             "agent.rename": self.rename,
+            "agent.resume": self.resume,
             "agent.answer": self.answer,
             "approval.list": self.approvals,
             "node.folders": self.folders,
@@ -540,6 +548,16 @@ class Calls:
         del self.mesh.agents[agent]
         self.mesh.changed(gone=[agent])
         return {}
+
+    def resume(self, viewer: Viewer, params: Json) -> Json:
+        agent, mesh = self.found(params), self.mesh
+        old = mesh.agents[agent]
+        new, name = f"{agent}r", old["name"]
+        mesh.agent(new, name, old["node"], "idle", cwd=old["cwd"], resumed_from=agent)
+        mesh.talks[new].entries = list(mesh.talks[agent].entries)
+        old.update(resume=None, name=f"{name}-2")
+        mesh.changed(agents=[agent, new])
+        return {"agent": new, "address": mesh.agents[new]["address"]}
 
     def rename(self, viewer: Viewer, params: Json) -> Json:
         agent = self.found(params)
@@ -825,8 +843,11 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=0, help="this many more, on their own machines")
     parser.add_argument("--empty", action="store_true", help="a mesh without agents")
     parser.add_argument("--hostile", action="store_true", help="an agent that tries to run code in the page")
+    parser.add_argument("--interrupted", action="store_true", help="a machine that was restarted")
     arguments = parser.parse_args()
     mesh = Mesh(empty=arguments.empty, many=arguments.agents, hostile=arguments.hostile)
+    if arguments.interrupted:
+        mesh.interrupt("a10", "a11")
     uvicorn.run(
         app_of(mesh), host="127.0.0.1", port=arguments.port, log_level="warning", ws="websockets-sansio"
     )

@@ -80,6 +80,29 @@ def test_a_viewer_is_not_offered_what_it_may_not_do(browser: Browser, server: st
     look.context.close()
 
 
+@pytest.mark.parametrize("server", [("--interrupted",)], indirect=True)
+def test_what_a_mishap_interrupted_is_offered_and_gone_on_with_by_one_click(page: Page) -> None:
+    banner = page.locator(".banner")
+    expect(banner).to_contain_text("2 agents were interrupted. Their machine was restarted.")
+    banner.get_by_role("button", name="Not now").click()
+    expect(banner).to_have_count(0)
+    open_agent(page, "a10")
+    expect(page.locator("#composer")).to_be_disabled()
+    page.locator(".composer").get_by_role("button", name="Resume").click()
+    expect(page.locator(".stage-head h1")).to_have_text("scratch@den")
+    expect(page.locator("#composer")).to_be_enabled()
+    expect(page.locator(".inspector").get_by_role("link", name="scratch-2")).to_have_count(1)
+
+
+@pytest.mark.parametrize("server", [("--interrupted",)], indirect=True)
+def test_all_that_a_mishap_interrupted_is_gone_on_with_by_one_click(page: Page) -> None:
+    page.locator(".banner").get_by_role("button", name="Resume all").click()
+    expect(page.locator(".toast")).to_contain_text("2 resumed")
+    expect(page.locator(".banner")).to_have_count(0)
+    expect(page.locator("[data-agent=a10r]")).to_have_count(1)
+    expect(page.locator("[data-agent=a11r]")).to_have_count(1)
+
+
 def test_a_prompt_is_stored_then_delivered_and_answered_live(page: Page) -> None:
     open_agent(page, "a2")
     page.fill("#composer", "Why?")
