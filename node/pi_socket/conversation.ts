@@ -46,7 +46,7 @@ interface Tool {
 
 export class Conversation {
   /** Session entry id -> message id, for the entries that this process announced. */
-  readonly messageIds = new Map<string, string>();
+  readonly messageIds: Map<string, string>;
   private readonly memory: Memory;
   private open: OpenMessage[] = [];
   private readonly tools = new Map<string, Tool>();
@@ -54,6 +54,7 @@ export class Conversation {
 
   constructor(memory: Memory) {
     this.memory = memory;
+    this.messageIds = memory.messageIds ??= new Map();
   }
 
   /** Another session, or another branch of it: what ran before is no part of it. */

@@ -20,6 +20,8 @@ export interface Memory {
   /** Session id and leaf up to which the stream has announced entries. */
   sessionId: string | undefined;
   announced: string | null;
+  /** Session entry id -> message id, of entries that were announced. */
+  messageIds?: Map<string, string>;
   prompts: Map<string, PromptState>;
   expected: ExpectedPrompt[];
   scrolls: Map<string, ScrollRecord>;

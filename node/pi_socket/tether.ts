@@ -177,9 +177,6 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
       case "session_compact":
         this.tellContext();
         break;
-      case "session_tree":
-        this.replaced("tree");
-        break;
       case "user_bash":
         this.watchLeaf(this.ctx.sessionManager.getLeafId());
         break;
