@@ -6,10 +6,13 @@ the last entry back to the root. The entries are those that pi-socket makes of i
 """
 
 import asyncio
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
 
 from hyperpi.contract import Json
 from node.roster import AgentRecord
@@ -52,44 +55,82 @@ class SessionFiles:
 def read_page(
     path: Path, before: str | None, limit: int, until: str | None = None
 ) -> tuple[list[Json], bool] | None:
-    """The last `limit` entries (before an entry's id) of a session file, within MAX_ANSWER_BYTES. Blocks."""
+    """The last `limit` entries (before an entry's id) of a session file, within MAX_ANSWER_BYTES. Blocks.
+
+    Of a long file only what is wanted is understood: a page costs what a page holds. `until`: an RFC 3339
+    time after which nothing counts.
+    """
     try:
-        branch = read_branch(path, until)
+        stat = path.stat()
+        places = _branch(str(path), stat.st_size, stat.st_mtime_ns, until)
+        with path.open("rb") as file:
+            return _page(file, places, before, limit)
     except OSError:
         return None
-    entries = [entry for raw in branch if (entry := entry_of(raw)) is not None]
-    if before is not None:
-        ids = [entry["id"] for entry in entries]
-        entries = entries[: ids.index(before)] if before in ids else []
+
+
+class _Head(msgspec.Struct):
+    """What places an entry in the tree."""
+
+    id: str | None = None
+    type: str | None = None
+    parentId: str | None = None
+    timestamp: str | None = None
+
+
+class _Place(NamedTuple):
+    """Where an entry's line stands."""
+
+    id: str
+    offset: int
+    length: int
+
+
+@functools.lru_cache(maxsize=4)  # about 200 bytes an entry; whoever reads page by page comes back at once
+def _branch(path: str, _size: int, _mtime_ns: int, until: str | None) -> tuple[_Place, ...]:
+    """The entries from the root to the last one written. Raises OSError."""
+    known: dict[str, tuple[_Place, str | None]] = {}
+    last: str | None = None
+    offset = 0
+    with open(path, "rb") as file:
+        for line in file:
+            at, offset = offset, offset + len(line)
+            try:
+                head = _HEADS.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue  # a line cut short by a crash
+            if head.id is None or head.type == "session":
+                continue
+            if until is not None and (head.timestamp or "") > until:
+                break
+            known[head.id] = _Place(head.id, at, len(line)), head.parentId
+            last = head.id
+    branch: list[_Place] = []
+    while last is not None and last in known and len(branch) <= len(known):
+        place, last = known[last]
+        branch.append(place)
+    return tuple(branch[::-1])
+
+
+_HEADS = msgspec.json.Decoder(_Head)
+
+
+def _page(
+    file: BinaryIO, places: Sequence[_Place], before: str | None, limit: int
+) -> tuple[list[Json], bool]:
+    end = next((n for n, place in enumerate(places) if place.id == before), len(places))
     page: list[Json] = []
     size = 0
-    for entry in reversed(entries):
+    for place in reversed(places[:end]):
+        file.seek(place.offset)
+        entry = entry_of(json.loads(file.read(place.length)))
+        if entry is None:
+            continue
         size += len(json.dumps(entry))
         if page and (len(page) >= limit or size > MAX_ANSWER_BYTES):
-            break
+            return page[::-1], True
         page.append(entry)
-    return page[::-1], len(page) < len(entries)
-
-
-def read_branch(path: Path, until: str | None = None) -> list[Mapping[str, Any]]:
-    """The raw entries from the root to the last one written (until an RFC 3339 time). Raises OSError."""
-    by_id: dict[str, Mapping[str, Any]] = {}
-    last: Mapping[str, Any] | None = None
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                raw: Any = json.loads(line)
-            except ValueError:
-                continue  # a line cut short by a crash
-            if isinstance(raw, dict) and isinstance(raw.get("id"), str) and raw.get("type") != "session":
-                if until is not None and str(raw.get("timestamp", "")) > until:
-                    break
-                by_id[raw["id"]] = last = raw
-    branch: list[Mapping[str, Any]] = []
-    while last is not None and len(branch) <= len(by_id):
-        branch.append(last)
-        last = by_id.get(str(last.get("parentId")))
-    return branch[::-1]
+    return page[::-1], False
 
 
 def entry_of(raw: Mapping[str, Any]) -> Json | None:

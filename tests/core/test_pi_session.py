@@ -1,0 +1,59 @@
+"""A long session file page by page: the way back from the last entry, whatever else stands in it."""
+
+import json
+from pathlib import Path
+
+from node.kinds.pi_session import read_page
+
+
+def line(number: int, parent: int | None, **more: object) -> str:
+    head = {"type": "message", "id": f"{number:08x}", "parentId": None if parent is None else f"{parent:08x}"}
+    at = f"2026-01-05T10:00:{number % 60:02}.000Z"
+    message = {"role": "user", "content": f"text {number} ü"}
+    return json.dumps({**head, "timestamp": at, "message": message, **more}, ensure_ascii=False)
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join([json.dumps({"type": "session", "id": "s"}), *lines]) + "\n")
+    return path
+
+
+def numbers(page: tuple[list[dict], bool] | None) -> tuple[list[int], bool]:
+    assert page is not None
+    return [int(entry["id"], 16) for entry in page[0]], page[1]
+
+
+def test_pages_follow_each_other_to_the_beginning(tmp_path):
+    file = write(tmp_path / "s.jsonl", *(line(n, n - 1 if n else None) for n in range(10)))
+    assert numbers(read_page(file, None, 4)) == ([6, 7, 8, 9], True)
+    assert numbers(read_page(file, "00000006", 4)) == ([2, 3, 4, 5], True)
+    assert numbers(read_page(file, "00000002", 4)) == ([0, 1], False)
+    assert numbers(read_page(file, "00000000", 4)) == ([], False)
+
+
+def test_what_was_left_behind_or_is_book_keeping_is_no_part_of_it(tmp_path):
+    lines = [line(0, None), line(1, 0), line(2, 1), line(3, 1), line(4, 3, type="model_change"), line(5, 4)]
+    file = write(tmp_path / "s.jsonl", *lines)
+    assert numbers(read_page(file, None, 10)) == ([0, 1, 3, 5], False)
+    assert numbers(read_page(file, None, 2)) == ([3, 5], True)
+
+
+def test_a_torn_line_is_passed_over_and_a_file_that_grows_is_read_again(tmp_path):
+    file = write(tmp_path / "s.jsonl", line(0, None), line(1, 0), '{"type": "message", "id": "0000')
+    assert numbers(read_page(file, None, 10)) == ([0, 1], False)
+    with file.open("a") as more:
+        more.write(line(2, 1) + "\n")
+    assert numbers(read_page(file, None, 10)) == ([0, 1, 2], False)
+
+
+def test_what_came_after_a_time_is_another_agents(tmp_path):
+    file = write(tmp_path / "s.jsonl", *(line(n, n - 1 if n else None) for n in range(6)))
+    assert numbers(read_page(file, None, 10, "2026-01-05T10:00:03.500Z")) == ([0, 1, 2, 3], False)
+
+
+def test_a_file_that_is_not_there_is_no_history_and_a_loop_in_one_ends(tmp_path):
+    assert read_page(tmp_path / "none.jsonl", None, 10) is None
+    file = write(tmp_path / "s.jsonl", line(0, 1), line(1, 0))
+    page = read_page(file, None, 10)
+    assert page is not None
+    assert len(page[0]) <= 3
