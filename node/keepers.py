@@ -10,6 +10,7 @@ import base64
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 CALL_S = 5.0  # a keeper answers in a millisecond; one that does not is suspended or gone
 REDIAL_S = 3.0  # a keeper without a connection dials again within this: some times its own MAX_REDIAL_S
 ORPHAN_S = 2.0  # a child whose keeper was killed sees its stdin end, and gets this long to end itself
+HEIR_STABLE_S = 60.0  # a keeper that lived this long was a good one
+HEIR_FIRST_PAUSE_S, HEIR_MAX_PAUSE_S = 0.1, 30.0  # before the next one is started, when they do not last
 RETRY_S = 5.0  # before an end that could not be written down is offered again
 MAX_ENDED = 1_000  # ends remembered, to know a repeated report
 
@@ -99,6 +102,7 @@ class KeeperBook:
         self._gone: asyncio.Queue[Kept | Ended | Unstarted] = asyncio.Queue()
         self._recovered = False
         self._ended: dict[str, None] = {}  # agents, oldest first
+        self._lost: dict[str, tuple[int, float]] = {}  # keepers of an agent in a row, and when the last one
         self._ending = asyncio.Lock()
         self._connected = asyncio.Condition()
 
@@ -321,6 +325,7 @@ class KeeperBook:
         """The agent with another keeper; None if it has ended too, or nobody can hold it."""
         if not is_alive(kept.pid, kept.pid_start):
             return None
+        await asyncio.sleep(self._heir_pause_s(kept.agent))
         try:
             heir = await self._take_over(kept)
         except HyperPiError as exc:
@@ -331,6 +336,14 @@ class KeeperBook:
                 "a keeper was killed, another one took over agent=%s keeper=%d", kept.agent, heir.keeper_pid
             )
         return heir
+
+    def _heir_pause_s(self, agent: str) -> float:
+        """The first keeper that is lost is replaced at once; one after the other, more and more slowly."""
+        lost, last = self._lost.get(agent, (0, 0.0))
+        now = time.monotonic()
+        lost = lost + 1 if lost and now - last < HEIR_STABLE_S else 1
+        self._lost[agent] = lost, now
+        return 0.0 if lost == 1 else min(HEIR_FIRST_PAUSE_S * 2 ** (lost - 2), HEIR_MAX_PAUSE_S)
 
     async def _settle(self, left: Ended | Unstarted) -> None:
         """Report an end that no keeper will report, as often as it takes."""
@@ -363,7 +376,7 @@ class KeeperBook:
         self._ended[agent] = None
         while len(self._ended) > MAX_ENDED:
             del self._ended[next(iter(self._ended))]
-        for table in (self._kept, self._connections, self._terminals):
+        for table in (self._kept, self._connections, self._terminals, self._lost):
             table.pop(agent, None)
 
 

@@ -10,6 +10,7 @@ from hyperpi import contract
 from node import tty
 from node.endings import End, by_goodbye, by_order, found_dead, without_a_word
 from node.keeper_files import Ended, end_of
+from node.keepers import KeeperBook
 from node.keeping.processes import BOOT_TAG
 from node.process import process_start
 from node.roster import Roster
@@ -163,3 +164,15 @@ def test_the_last_entry_of_a_turn_that_broke_off_says_so_once():
     assert marked == [{"id": "1"}, {"id": "2", "interrupted": True}]
     assert broken_off(marked) == marked
     assert broken_off([]) == []
+
+
+def test_keepers_that_do_not_last_are_replaced_more_and_more_slowly(tmp_path, monkeypatch):
+    clock = {"now": 1_000.0}
+    monkeypatch.setattr("node.keepers.time.monotonic", lambda: clock["now"])
+    book = KeeperBook(tmp_path, lambda _: None)  # type: ignore[arg-type]
+    pauses = [book._heir_pause_s("a-1") for _ in range(4)]
+    assert pauses == [0.0, 0.1, 0.2, 0.4]
+    assert [book._heir_pause_s("a-1") for _ in range(20)][-1] == 30.0
+    assert book._heir_pause_s("a-2") == 0.0
+    clock["now"] += 61
+    assert book._heir_pause_s("a-1") == 0.0
