@@ -97,18 +97,10 @@ class Methods:
         try:
             result = await self._answer(method, params, caller)
         except HyperPiError as exc:
-            await self._trust.record(caller, method, "refused", {**what_of(params), "reason": str(exc)})
+            await self._trust.record_refused(caller, method, {**what_of(params), "reason": str(exc)})
             raise
-        if method == "node.spawn":
-            agent = msgspec.json.decode(result)["agent"]
-            await self._trust.record_done(caller, method, {**what_of(params), "agent": agent})
-        elif method == "agent.resume":
-            resumed_as = msgspec.json.decode(result)["agent"]
-            await self._trust.record_done(caller, method, {**what_of(params), "resumed_as": resumed_as})
-        elif method == "agent.answer":
-            await self._trust.record_done(caller, method, {**what_of(params), **_answered(result)})
-        elif method == "agent.policy":
-            await self._trust.record_done(caller, method, {**what_of(params), **msgspec.json.decode(result)})
+        if method not in self._own:  # those tell themselves what came of them
+            await self._trust.record_done(caller, method, {**what_of(params), **_outcome(method, result)})
         return result
 
     async def _record_once(self, caller: Caller, method: str, params: Json) -> None:
@@ -200,7 +192,9 @@ class Methods:
                 if (found := registry.node(wanted.of).id) != heir:
                     params = {**params, "of": found}
             self._links.grants.allow(params["of"], heir)
-        return msgspec.Raw(await self._forward("disk.restore", params, caller))
+        result = await self._forward("disk.restore", params, caller)
+        await self._trust.record_done(caller, "disk.restore", what_of(params))
+        return msgspec.Raw(result)
 
     async def _approval_list(self, params: Json, caller: Caller) -> Json:
         """Of one agent, or of every node that can be asked, in the order of time."""
@@ -296,3 +290,19 @@ def _answered(result: bytes) -> Json:
         "action": f"{action['kind']}: {action['summary'][:MAX_SUMMARY]}",
         "hash": action["hash"],
     }
+
+
+def _outcome(method: str, result: bytes) -> Json:
+    """What came of an act, as far as the trail wants to know."""
+    match method:
+        case "node.spawn":
+            return {"agent": msgspec.json.decode(result)["agent"]}
+        case "agent.resume":
+            return {"resumed_as": msgspec.json.decode(result)["agent"]}
+        case "agent.answer":
+            return _answered(result)
+        case "agent.policy":
+            told: Json = msgspec.json.decode(result)
+            return told
+        case _:
+            return {}

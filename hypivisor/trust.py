@@ -268,6 +268,13 @@ class Trust:
         except AuditUnwritable:
             log.error("an act was done that the audit trail does not show as done what=%s", what)
 
+    async def record_refused(self, caller: Caller, what: str, details: Json) -> None:
+        """That an act did not happen, and why: its caller hears that, written down or not."""
+        try:
+            await self.record(caller, what, "refused", details)
+        except AuditUnwritable:
+            log.error("an act was refused that the audit trail shows as asked what=%s", what)
+
     async def record_node(self, node: NodeId, what: str, result: str, details: Json) -> None:
         """An act of a machine."""
         await self._thread.call(self._audit.append, node, "link", what, result, details)

@@ -406,16 +406,21 @@ class Program:
     # --- reading -----------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
+        broken: Exception | None = None
         try:
             async for raw in self.socket:
                 self._take(json.loads(raw))
                 self._news.set()
         except ConnectionClosed:
             pass
+        except Exception as exc:
+            broken = exc  # what was read makes no sense: that is why nobody is answered
+            raise
         finally:
+            why = broken or ConnectionError(f"closed with {self.socket.close_code}")
             for answer in self._answers.values():
                 if not answer.done():
-                    answer.set_exception(ConnectionError(f"closed with {self.socket.close_code}"))
+                    answer.set_exception(why)
                     answer.exception()
             self._news.set()
 
