@@ -104,7 +104,7 @@ async def test_stop_ends_an_agent_and_says_who_did_it(system: System, program: P
         assert ended["detail"] == "stopped by operator"
         assert agent.process.wait(5) == 0
         assert len(agent.did("stop")) == 1
-        assert await program.call("agent.stop", agent="stoppable") == {}
+        assert await program.call("agent.stop", agent="stoppable") == {"ended": "stopped by operator"}
 
 
 async def test_abort_reaches_the_agent_and_one_that_is_away_cannot_be_asked(system: System, program: Program):
