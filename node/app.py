@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,21 +20,19 @@ from hyperpi import __version__, contract, discovery, runfile, strict_json
 from hyperpi.address import AgentId, clean_name
 from hyperpi.candidates import HYPIVISOR_TYPE
 from hyperpi.clock import rfc3339
-from hyperpi.config import LOCAL_PORT, BadConfig, Home
+from hyperpi.config import LOCAL_PORT, Home
 from hyperpi.contract import Json
 from hyperpi.control import ControlSocket
-from hyperpi.database import DiskThread
-from hyperpi.errors import HyperPiError, Unusable
+from hyperpi.errors import HyperPiError
 from hyperpi.holder import held
 from hyperpi.lasting import lasting
-from node import enroll, identity, mirror_restoring
+from node import enroll, identity
 from node.agent_socket import AgentSocket
 from node.agents import Agents
 from node.approval_desk import ApprovalDesk
-from node.approval_store import ApprovalStore
 from node.backend import Backend, Desks
 from node.bank_feeds import BankFeeds
-from node.disk_policy import DiskPolicy
+from node.files import Files, open_files
 from node.folders import project_of
 from node.histories import Histories
 from node.keeper_files import Ended, Kept, end_of
@@ -47,19 +45,15 @@ from node.masters import Masters
 from node.mirrors import Mirrors
 from node.neighbours import announcement, hypivisor_addresses, to_dial
 from node.owner import OwnersBackend
-from node.policy import Policy, default_file, load_policy
-from node.prompt_store import PromptStore
+from node.policy import Policy, load_policy
 from node.prompts import Prompts
-from node.receipts import ReceiptStore
-from node.recorded import OwnTrail, RecordedBackend
+from node.recorded import RecordedBackend
 from node.renewal import Renewal
-from node.roster_store import RosterStore
 from node.scroll_desk import ScrollDesk
 from node.spawn import start_heir
 from node.spawning import Spawning
 from node.terminals import Terminals
 from node.watching import Watching
-from pxldisk import Corrupt, Disk, ForeignPicture, PxlDiskError, WrongShape
 
 log = logging.getLogger(__name__)
 
@@ -80,28 +74,17 @@ class NodeConfig:
 
 
 class Node:
-    """One machine's node. `running` opens its files, `run` serves until cancelled."""
+    """One machine's node; `opened` gives it its files, `run` serves until cancelled."""
 
-    def __init__(
-        self,
-        config: NodeConfig,
-        boot: int,
-        disk: Disk,
-        receipts: ReceiptStore,
-        store: RosterStore,
-        prompts: PromptStore,
-        approvals: ApprovalStore,
-        trail: OwnTrail,
-        restored_below: int,
-    ) -> None:
+    def __init__(self, config: NodeConfig, files: Files) -> None:
         self.config = config
         self.folder = config.home.node
-        self.boot = boot
-        self.disk = disk
-        self.receipts = receipts
-        self.store = store
-        self._prompt_store = prompts
-        self._approval_store = approvals
+        self.boot = files.boot
+        self.disk = disk = files.disk
+        self.receipts = files.receipts
+        self.store = files.roster
+        self._prompt_store = files.prompts
+        self._approval_store = files.approvals
         self.since = time.time()
         self.restart = asyncio.Event()  # set when all of this is to begin anew, with another disk
         self.policy: Policy = load_policy(self.folder / "node.toml", config.user_home)
@@ -114,11 +97,13 @@ class Node:
         name = known.node_name if known else clean_name(config.name or socket.gethostname(), "node")
         histories = Histories(config.home.make("node", "transcripts"))
         self.agents = Agents(
-            store.load(), histories, node=known.node_id if known else UNJOINED, node_name=name
+            self.store.load(), histories, node=known.node_id if known else UNJOINED, node_name=name
         )
-        self.prompts = Prompts(self.agents, self._notify, prompts)
-        self.approvals = ApprovalDesk(self.agents, approvals, lambda: self.policy.approvals, self._notify)
-        self.scrolls = ScrollDesk(disk, receipts, self.agents, self._notify, restored_below)
+        self.prompts = Prompts(self.agents, self._notify, files.prompts)
+        self.approvals = ApprovalDesk(
+            self.agents, files.approvals, lambda: self.policy.approvals, self._notify
+        )
+        self.scrolls = ScrollDesk(disk, files.receipts, self.agents, self._notify, files.restored_below)
         self.keepers = KeeperBook(config.home.make("node", "keepers"), self._agent_ended, self._new_keeper)
         self.masters = Masters(self._keeper_of)
         self.terminals = Terminals(
@@ -128,7 +113,7 @@ class Node:
             self.agents,
             self.keepers,
             lambda: self.policy,
-            saved=store.saved,
+            saved=self.store.saved,
             home=config.home,
             environment=config.environment,
             user_home=config.user_home,
@@ -153,7 +138,7 @@ class Node:
             disk,
             self.banks,
             self.mirrors,
-            store.saved,
+            self.store.saved,
         )
         self.backend = Backend(desks, self.shape)
         self.meter = LoadMeter()
@@ -165,8 +150,8 @@ class Node:
             self.banks,
             mirrors=self.mirrors,
             targets=self._targets,
-            boot=boot,
-            restored=restored_below > 0,
+            boot=files.boot,
+            restored=files.restored_below > 0,
             address=lambda: discovery.own_addresses()[0],
             call=self.backend.call,
             status=lambda: (self.meter.read(), self._disk_room()),
@@ -182,11 +167,11 @@ class Node:
         )
         self.scrolls.use(self.link)
         self.mirrors.use(self.link)
-        here = RecordedBackend(self.backend, trail)
+        here = RecordedBackend(self.backend, files.trail)
         self.owner = OwnersBackend(here, self.agents, self.link, self._notify_owner)
         self.local = LocalEndpoint(here, local_token(self.folder / "token"))
         self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_process)
-        self.agents.observers += [store, self.backend, self.link, self.scrolls, self.prompts]
+        self.agents.observers += [self.store, self.backend, self.link, self.scrolls, self.prompts]
         self.agents.observers += [self.approvals, self.terminals, histories, self.watching]
         self.approvals.use(self.keepers.answer_dialog)
 
@@ -458,54 +443,9 @@ class Node:
 
 @asynccontextmanager
 async def opened(config: NodeConfig) -> AsyncIterator[Node]:
-    """Open everything that a node keeps on disk. The caller holds the home's lock."""
-    folder = config.home.make("node")
-    async with AsyncExitStack() as stack:
-        if not (folder / "node.toml").exists():
-            (folder / "node.toml").write_text(default_file(), "utf-8")
-        (folder / "stopped").unlink(missing_ok=True)
-        thread = DiskThread("node-store")
-        receipts = ReceiptStore.open(folder / "scrolls.db", thread)
-        stack.callback(receipts.close)
-        store = RosterStore.open(folder / "roster.db", thread)
-        stack.callback(store.close)
-        prompts = PromptStore.open(folder / "prompts.db", thread)
-        stack.callback(prompts.close)
-        approvals = ApprovalStore.open(folder / "approvals.db", thread)
-        stack.callback(approvals.close)
-        trail = OwnTrail.open(folder / "audit.db", thread)
-        stack.callback(trail.close)
-        stack.callback(thread.close)
-        restored = await asyncio.to_thread(mirror_restoring.finish, folder)
-        policy = load_policy(folder / "node.toml", config.user_home)
-        disk = await stack.enter_async_context(_disk(folder, policy.disk))
-        below = restored.doubtful_below(time.time()) if restored is not None else 0
-        boot = identity.next_boot(folder)
-        yield Node(config, boot, disk, receipts, store, prompts, approvals, trail, below)
-
-
-@asynccontextmanager
-async def _disk(folder: Path, policy: DiskPolicy) -> AsyncIterator[Disk]:
-    """The node's disk. Raises BadConfig (it was made with another size or other zones), Unusable."""
-    try:
-        disk = await Disk.open(
-            folder / "disk",
-            width=policy.width,
-            height=policy.height,
-            zones=policy.zones,
-            max_banks=policy.max_banks,
-        )
-    except WrongShape as exc:
-        raise BadConfig(
-            f"{folder / 'node.toml'}: [disk] is not what the disk was made with: {exc.why}",
-            hint=f"take size and zones out of it, or move {folder / 'disk'} away to begin with an empty disk",
-        ) from None
-    except (Corrupt, ForeignPicture) as exc:
-        raise Unusable(f"{exc.file}: {exc.why}", hint="`hyperpi disk repair` mends it") from None
-    except PxlDiskError as exc:
-        raise Unusable(str(exc), hint="start the node again then" if exc.retry else None) from None
-    async with disk:
-        yield disk
+    """A node with its files open. The caller holds the home's lock. Raises as open_files does."""
+    async with open_files(config.home.make("node"), config.user_home) as found:
+        yield Node(config, found)
 
 
 async def run(config: NodeConfig, stop: asyncio.Event) -> None:
