@@ -30,6 +30,7 @@ from node.approval_desk import ApprovalDesk
 from node.bank_feeds import BankFeed, BankFeeds
 from node.disk_methods import DiskMethods
 from node.keepers import KeeperBook
+from node.kinds import kind_named
 from node.mirrors import Mirrors
 from node.process import is_alive, wait_for_end
 from node.prompts import Prompts
@@ -253,7 +254,14 @@ class Backend(Observer):
 
     async def _agent_prompt(self, params: Json, caller: Caller) -> Json:
         wanted = contract.params_of(contract.Prompt, params)
-        return await self._desks.prompts.take(self._agent(params), wanted, caller)
+        agent = self._agent(params)
+        record = self._desks.agents.roster.get(agent)
+        if not kind_named(record.kind).registers:
+            raise Conflict(
+                f"{record.name} is a program in a terminal and takes no prompts",
+                hint=f"`hyperpi attach {record.name} --tty` types into it",
+            )
+        return await self._desks.prompts.take(agent, wanted, caller)
 
     async def _agent_abort(self, params: Json, _caller: Caller) -> Json:
         await self._desks.agents.connection(self._agent(params)).call("abort", {}, ASK_S)

@@ -46,7 +46,10 @@ def _cursor(_ctx: click.Context, param: click.Parameter, value: str | None) -> C
     "--from", "cursor", metavar="EPOCH:SEQ", callback=_cursor, help="Go on after this event, without history."
 )
 def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
-    """Show an agent's whole conversation, then what it does. Typed lines are prompts; Ctrl-C detaches.
+    """Show an agent's whole conversation, then what it does. Typed lines are prompts; Ctrl-D leaves.
+
+    On a terminal: Enter sends (and steers an agent that works), Alt-Enter sends for after this turn, Esc
+    aborts, Alt-A and Alt-D answer what it asks, Ctrl-O shows all of a long history (q goes back).
 
     Lines from a pipe are prompts too; when it has ended and the agent has worked them off, so does this.
     The agent never notices who reads. A lost connection is made again and goes on where it ended.
@@ -64,9 +67,15 @@ def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
         if not as_json and _is_a_screen():
             from hyperpi.cli.attach_screen import run_screen
 
+            known: Json = client.call("agent.show", {"agent": agent})
+            if known.get("kind") == "terminal" and cursor is None:  # what it shows is all that there is
+                from hyperpi.cli.attach_tty import show_terminal
+
+                show_terminal(client, agent)
+                return
             follower = Follower(client, connect_again, agent, cursor, whole=False)
             try:
-                run_screen(follower, client.call("agent.show", {"agent": agent}))
+                run_screen(follower, known)
             finally:
                 follower.close()
             return

@@ -59,6 +59,7 @@ class _Session:
         self._client = client
         self._authority = client.authority
         self._agent = agent
+        self._name = agent
         self._offset: int | None = None  # of the next byte
         self._left = False
         self._may_type = True
@@ -87,12 +88,12 @@ class _Session:
             try:
                 for message in self._client.messages(SILENCE_S):
                     if self._left:
-                        return f"left {self._agent}, which goes on"
+                        return f"left {one_line(self._name)}, which goes on"
                     if self._take(message):
                         return self._how_it_ended()
             except ConnectionLost as lost:
                 if self._left:
-                    return f"left {self._agent}, which goes on"
+                    return f"left {one_line(self._name)}, which goes on"
                 refuse_if_revoked(lost)
                 _say(f"{one_line(lost)}; coming back by itself")
                 self._come_back()

@@ -41,6 +41,7 @@ class Conversation:
         self.older = False  # there is more than was drawn
         self.approvals: OrderedDict[str, Json] = OrderedDict()  # open ones
         self.waiting: OrderedDict[str, str] = OrderedDict()  # prompts of ours that it has not got yet
+        self.queue: list[Json] = []  # prompts that it has and has not taken up
         self._entries: set[str] = set()
         self._calls: dict[str, Json] = {}
         self._results: set[str] = set()
@@ -56,6 +57,7 @@ class Conversation:
         self.usage = snapshot.get("usage") or self.usage
         self._streams.clear()
         self._tools.clear()
+        self.queue = rows_of(snapshot, "queue")
         self.approvals = OrderedDict((str(one.get("id")), one) for one in rows_of(snapshot, "pending"))
         new = [one for one in rows_of(snapshot, "entries") if str(one.get("id")) not in self._entries]
         hidden = 0 if self._entries else max(0, len(new) - FIRST_ENTRIES)
@@ -111,6 +113,9 @@ class Conversation:
             lines.append(("ansiyellow", f"▸ {_called(tool)} …"))
         for approval in self.approvals.values():
             lines.append(("ansiyellow bold", f"? {asking.headline(approval)}   Alt-A approve, Alt-D deny"))
+        for one in self.queue:
+            when = "steers" if one.get("mode") == "steer" else "waits"
+            lines.append(("ansibrightblack", f"→ {one_line(one.get('text'), 100)}  ({when})"))
         for text in self.waiting.values():
             lines.append(("ansibrightblack", f"→ {one_line(text, 100)}"))
         return lines
@@ -169,6 +174,13 @@ class Conversation:
         else:
             style = _STYLES["good"] if approval.get("state") == "approved" else _STYLES["away"]
             yield Text(f"· {asking.headline(approval)}: {asking.outcome(approval, 0)}", style)
+
+    def _on_queue(self, event: Json) -> Iterator[RenderableType]:
+        """All that waits for the agent, whoever said it; what we sent and it has is among it."""
+        self.queue = rows_of(event, "prompts")
+        for one in self.queue:
+            self.waiting.pop(str(one.get("id")), None)
+        yield from ()
 
     def _on_usage(self, event: Json) -> Iterator[RenderableType]:
         self.usage = event

@@ -11,7 +11,7 @@ from hyperpi.cli.words import one_line
 
 RECEIPTS = {
     "delivered": "{agent} has it",
-    "queued": "{agent} has it, and takes it up at its next turn",
+    "queued": "{agent} has it",
     "stored": "kept for {agent}, until it can take it",
     "unknown": "sent, but whether {agent} got it is not known: look before you send it again",
 }

@@ -147,3 +147,15 @@ def test_a_plan_is_drawn_again_when_it_has_come_further(talk: Conversation):
 
     assert told("in_progress", "pending").splitlines() == ["· plan", "  ◐ a", "  ○ b"]
     assert told("completed", "in_progress").splitlines() == ["· plan", "  ✓ a", "  ◐ b"]
+
+
+def test_what_waits_for_the_agent_is_shown_until_it_is_taken_up(talk: Conversation):
+    talk.sent("p-1", "run the tests")
+    queued = [
+        {"id": "p-1", "text": "run the tests", "mode": "follow_up"},
+        {"id": "p-2", "text": "x", "mode": "steer"},
+    ]
+    assert text_of(talk.event({"type": "queue", "prompts": queued})) == ""
+    assert [line for _, line in talk.live()] == ["→ run the tests  (waits)", "→ x  (steers)"]
+    assert text_of(talk.event({"type": "queue", "prompts": []})) == ""
+    assert talk.live() == []

@@ -134,7 +134,7 @@ async def test_what_an_agent_says_of_itself_is_shown(system: System, program: Pr
     async with system.agent("telling") as agent:
         await program.knows(agent.id, state="idle")
         card = {"model": "acme/other", "tools": [{"name": "a"}, {"name": "b"}], "skills": ["sql"]}
-        usage = {"input_tokens": 10, "output_tokens": 20, "cost_usd": 0.5}
+        usage = {"input_tokens": 10, "output_tokens": 20, "cost_usd": 0.5, "context": None}
         session = {"id": "s1", "file": None, "name": "the first"}
         await agent.call("agent.changed", card=card, usage=usage, session=session, state="working")
         shape = await program.knows(agent.id, model="acme/other", state="working", usage=usage)

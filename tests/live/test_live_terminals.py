@@ -158,6 +158,8 @@ async def test_what_makes_no_sense_is_refused_in_words(system: System, program: 
             await program.call("agent.attach", agent=plain.id, terminal=True)
     with pytest.raises(Refused, match="takes no prompts"):
         await spawn(program, "den", folder(system), "cat", prompt="hello")
+    with pytest.raises(Refused, match="is a program in a terminal and takes no prompts"):
+        await program.call("agent.prompt", agent=agent, text="hello")
     with pytest.raises(Refused, match="cannot do without a terminal"):
         await spawn(program, "den", folder(system), "cat", headless=True)
     with pytest.raises(Refused, match="no program 'no-such-program'"):
