@@ -19,7 +19,7 @@ from rich.text import Text
 from hyperpi.cli import asking
 from hyperpi.cli.output import to_json
 from hyperpi.cli.transcript import STEPS, clock, is_plan
-from hyperpi.cli.words import Json, one_line, printable, rows_of
+from hyperpi.cli.words import Json, one_line, printable, rows_of, summed_up
 
 LIVE_LINES = 8  # of what streams in
 MAX_LIVE_CHARS = 16 << 10  # kept of it: what is settled comes whole
@@ -236,6 +236,9 @@ class Conversation:
                 return _folded(self._calls.get(call, block), text, bool(block.get("is_error")), None)
             case "plan":
                 return _plan(rows_of(block, "steps"))
+            case "summary":
+                begins = one_line(text, 300)
+                return _dim(f"· {summed_up(block)}\n  {begins}")
             case "image":
                 return _dim(f"[image {one_line(block.get('mime') or '')}]")
             case kind:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from hyperpi.cli.output import to_json
-from hyperpi.cli.words import Json, one_line, printable, rows_of
+from hyperpi.cli.words import Json, one_line, printable, rows_of, summed_up
 
 INDENT = "  "
 RESULT_LINES = 12  # of a tool's result; all of it with --json
@@ -122,6 +122,9 @@ class Transcript:
                 self._result(block.get("call_id"), block.get("text"), bool(block.get("is_error")))
             case "plan":
                 self._plan(block)
+            case "summary":
+                self._line(self._style(f"· {summed_up(block)}", "dim"))
+                self._lines_of(block.get("text"), "dim")
             case "image":
                 self._line(f"{INDENT}[image {one_line(block.get('mime') or '')}]")
             case _:
@@ -239,9 +242,12 @@ class Transcript:
 
     def _result(self, call_id: Any, result: Any, is_error: bool) -> None:
         self._results.add(str(call_id))
-        text = result if isinstance(result, str) else "" if result is None else to_json(result)
+        self._lines_of(result, "error" if is_error else "dim")
+
+    def _lines_of(self, found: Any, kind: str) -> None:
+        """The beginning of a long text, and how much more there is."""
+        text = found if isinstance(found, str) else "" if found is None else to_json(found)
         lines = printable(text).rstrip("\n").split("\n")
-        kind = "error" if is_error else "dim"
         for line in lines[: self._result_lines]:
             if line:
                 self._line(2 * INDENT + self._style(line, kind))

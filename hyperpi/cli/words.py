@@ -28,6 +28,14 @@ def printable(text: object) -> str:
     return re.sub(_STEERING, "", cleaned)
 
 
+def summed_up(block: Json) -> str:
+    """What a block of type `summary` stands for, on one line."""
+    if block.get("of") == "branch":
+        return "left another branch, of which this is kept"
+    tokens = block.get("tokens_before")
+    return f"compacted: {tokens:,} tokens became this" if isinstance(tokens, int) else "compacted to this"
+
+
 def one_line(text: object, limit: int | None = None) -> str:
     """The same on one line, cut to `limit` characters."""
     line = " ".join(printable(text).split())

@@ -20,10 +20,7 @@ from node.roster import AgentRecord
 MAX_BLOCK_CHARS = 64 << 10  # the bound that pi-socket keeps too
 MAX_ANSWER_BYTES = 700 << 10  # of one page, below the frame limit of 1 MiB
 
-SUMMARIES = {
-    "compaction": "Compacted. What was kept of the earlier conversation:\n",
-    "branch_summary": "Summary of the branch that was left:\n",
-}
+SUMMARIES = {"compaction": "compaction", "branch_summary": "branch"}
 HIDDEN = frozenset(
     {
         "model_change",
@@ -140,7 +137,8 @@ def entry_of(raw: Mapping[str, Any]) -> Json | None:
     if kind == "message" and isinstance(raw.get("message"), dict):
         return _message(head, raw["message"])
     if kind in SUMMARIES:
-        return {**head, "role": "system", "blocks": [_text(SUMMARIES[kind] + str(raw.get("summary", "")))]}
+        told = {"type": "summary", "of": SUMMARIES[kind], "tokens_before": raw.get("tokensBefore")}
+        return {**head, "role": "system", "blocks": [{**_text(str(raw.get("summary", ""))), **told}]}
     if kind == "custom_message" and raw.get("display") is not False:
         return {**head, "role": "note", "blocks": _blocks(raw.get("content"))}
     if kind in HIDDEN or kind == "custom_message":

@@ -13,7 +13,9 @@ export type Block =
   | { type: "thinking"; text: string }
   | { type: "tool_call"; call_id: string; name: string; args: Json }
   | { type: "tool_result"; call_id: string; name?: string; text: string; is_error: boolean }
-  | { type: "image"; mime: string; data: string };
+  | { type: "image"; mime: string; data: string }
+  /** What stands for a part of the conversation: the one before a compaction, or a branch that was left. */
+  | { type: "summary"; of: "compaction" | "branch"; text: string; tokens_before: number | null };
 
 export type Role = "user" | "assistant" | "tool" | "system" | "note";
 
@@ -99,6 +101,7 @@ export interface PiEntry {
   timestamp: string;
   message?: PiMessage;
   summary?: string;
+  tokensBefore?: number;
   content?: unknown;
   customType?: string;
   display?: boolean;

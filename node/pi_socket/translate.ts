@@ -58,11 +58,17 @@ function describe(entry: PiEntry, chars: number): Entry | undefined {
     at,
     blocks: [{ type: "text", text: cutText(value, chars) }],
   });
+  const summary = (of: "compaction" | "branch"): Entry => ({
+    id: entry.id,
+    role: "system",
+    at,
+    blocks: [{ type: "summary", of, text: cutText(entry.summary ?? "", chars), tokens_before: entry.tokensBefore ?? null }],
+  });
   switch (entry.type) {
     case "compaction":
-      return text("system", `Compacted. What was kept of the earlier conversation:\n${entry.summary ?? ""}`);
+      return summary("compaction");
     case "branch_summary":
-      return text("system", `Summary of the branch that was left:\n${entry.summary ?? ""}`);
+      return summary("branch");
     case "custom_message":
       if (entry.display === false) return undefined;
       return { id: entry.id, role: "note", at, blocks: contentBlocks(entry.content, chars) };

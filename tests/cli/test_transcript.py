@@ -163,3 +163,18 @@ def test_a_plan_shows_how_far_it_has_come_and_is_shown_again_when_it_changes():
         screen.events(plan("completed", "in_progress", "unheard of"))
         == "\nplan\n  ✓ read\n  ◐ write\n  ○ ship\n"
     )
+
+
+def test_a_compaction_is_told_with_the_beginning_of_what_was_kept() -> None:
+    written: list[str] = []
+    block = {
+        "type": "summary",
+        "of": "compaction",
+        "text": "\n".join(map(str, range(40))),
+        "tokens_before": 12_345,
+    }
+    entry = {"id": "e1", "role": "system", "blocks": [block]}
+    Transcript(written.append, "lead").snapshot({"entries": [entry]})
+    shown = "".join(written)
+    assert "compacted: 12,345 tokens became this" in shown
+    assert "28 more lines" in shown

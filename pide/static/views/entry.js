@@ -3,7 +3,7 @@
 import { html, nothing, repeat, unsafeHTML } from "../vendor/lit.js";
 import { outcomeWords } from "../approvals.js";
 import { isInTurn } from "../conversation.js";
-import { clockTime, fullTime, straight, visible, wordCount } from "../format.js";
+import { clockTime, count, fullTime, straight, visible, wordCount } from "../format.js";
 import { blockHtml, growingHtml } from "./markdown.js";
 import { planView } from "./plan.js";
 import { toolView } from "./tool.js";
@@ -98,6 +98,8 @@ function blockView(block, key, conv, open, actions, inTurn = false) {
       );
     case "tool_result":
       return html`<pre class="result" tabindex="0">${straight(block.text)}</pre>`;
+    case "summary":
+      return summaryView(block, key, open.has(key), actions);
     case "image":
       return imageView(block);
     case "plan":
@@ -120,6 +122,26 @@ function thinkingView(text, key, isOpen, actions) {
         <span class="chevron" aria-hidden="true"></span>thinking<span class="faint"> · ${wordCount(text)} words</span>
       </button>
       ${isOpen ? html`<div class="thinking-text">${straight(text)}</div>` : nothing}
+    </div>
+  `;
+}
+
+/**
+ * What stands for a part of the conversation that the agent no longer reads.
+ * @param {Block} block
+ * @param {string} key
+ * @param {boolean} isOpen
+ * @param {Actions} actions
+ */
+function summaryView(block, key, isOpen, actions) {
+  const tokens = typeof block.tokens_before === "number" && block.tokens_before > 0 ? ` · ${count(block.tokens_before)} tokens before` : "";
+  const title = block.of === "branch" ? "Another branch was left" : "The conversation was compacted";
+  return html`
+    <div class="summary" data-of=${block.of}>
+      <button class="thinking-line" aria-expanded=${String(isOpen)} @click=${() => actions.toggle(key)}>
+        <span class="chevron" aria-hidden="true"></span>${title}<span class="faint">${tokens} · ${isOpen ? "" : "show "}what was kept</span>
+      </button>
+      ${isOpen ? html`<div class="prose">${unsafeHTML(blockHtml(block))}</div>` : nothing}
     </div>
   `;
 }
