@@ -83,6 +83,7 @@ ROUTE_ROLES: dict[str, str] = {
     "POST /logout": PUBLIC,  # ends the session whose cookie it brings, and no other
     "GET /me": VIEWER,
     "GET /metrics": VIEWER,
+    "POST /uploads": OPERATOR,
     "GET /nodes/{node}/{bank:int}.png": VIEWER,
     "WEBSOCKET /ws": VIEWER,
 }

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hyperpi import contract
+from hyperpi import contract, pictures
 from hyperpi.address import AgentId, new_id
 from hyperpi.clock import rfc3339
 from hyperpi.contract import Json
@@ -68,8 +68,8 @@ class Sent:
     @property
     def size(self) -> int:
         """Bytes of text and pictures, about."""
-        pictures = self.params.get("images", ())
-        return len(self.params.get("text", "")) + sum(len(str(picture)) for picture in pictures)
+        images = self.params.get("images", ())
+        return len(self.params.get("text", "")) + sum(len(str(image)) for image in images)
 
     @property
     def is_old(self) -> bool:
@@ -155,7 +155,7 @@ class Prompts(Observer):
             "by": caller.name,
         }
         if wanted.images:
-            params["images"] = wanted.images
+            params["images"] = pictures.checked(wanted.images)
         sent = Sent(agent, prompt_id, params, time.time(), self._last + 1)
         held = [waiting for waiting in self._lines.get(agent, ()) if waiting.receipt == "stored"]
         if len(held) >= MAX_HELD or sum(one.size for one in held) + sent.size > MAX_HELD_BYTES:

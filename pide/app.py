@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import logging
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -22,13 +23,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from hyperpi import strict_json
+from hyperpi import pictures, strict_json
 from hyperpi.clock import from_rfc3339
 from hyperpi.console_client import ConsoleClient
 from hyperpi.contract import MAX_FRAME_BYTES
 from hyperpi.errors import Conflict, HyperPiError, RefusedByPolicy
 from pide.gatekeeper import Denied, Gatekeeper, Site, site
 from pide.gates import AnyRoute, gated, guest_of, refusal
+from pide.uploads import Uploads
 from pide.viewers import Viewers
 
 log = logging.getLogger(__name__)
@@ -70,7 +72,8 @@ class Pide:
         self.port = port
         self._client = client
         self._gatekeeper = Gatekeeper(site, client)
-        self.viewers = Viewers(client, self._gatekeeper)
+        self.uploads = Uploads(time.monotonic)
+        self.viewers = Viewers(client, self._gatekeeper, self.uploads)
         routes: list[AnyRoute] = [
             Route("/", self._index),
             Route("/healthz", self._health),
@@ -78,6 +81,7 @@ class Pide:
             Route("/logout", self._logout, methods=["POST"]),
             Route("/me", self._me),
             Route("/metrics", self._metrics),
+            Route("/uploads", self._upload, methods=["POST"]),
             Route("/nodes/{node}/{bank:int}.png", self._bank),
             WebSocketRoute("/ws", self.viewers.endpoint),
             Mount("/static", StaticFiles(directory=STATIC)),
@@ -147,6 +151,15 @@ class Pide:
             return Response(status_code=304, headers=headers)
         return Response(base64.b64decode(answer["png"]), media_type="image/png", headers=headers)
 
+    async def _upload(self, request: Request) -> Response:
+        """A picture for a prompt: its bytes as the body. Answers `{upload, mime, bytes}`."""
+        content = await _body(request, pictures.MAX_BYTES)
+        mime = pictures.kind_of(content)
+        if mime is None:
+            raise Denied(400, "a picture is PNG, JPEG, GIF or WebP", "send its bytes as the body")
+        name = self.uploads.put(guest_of(request).credential, mime, base64.b64encode(content).decode())
+        return JSONResponse({"upload": name, "mime": mime, "bytes": len(content)})
+
     async def _metrics(self, _request: Request) -> Response:
         view = self._client.view
         lines = [
@@ -204,14 +217,18 @@ async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
     await WebSocket(scope, receive, send).send_denial_response(refusal(nothing))
 
 
-async def _json_body(request: Request) -> dict[str, Any]:
-    body = b""
+async def _body(request: Request, limit: int) -> bytes:
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise Denied(413, f"a body is at most {MAX_BODY_BYTES} bytes")
+        if len(body) > limit:
+            raise Denied(413, f"a body is at most {limit} bytes")
+    return bytes(body)
+
+
+async def _json_body(request: Request) -> dict[str, Any]:
     try:
-        parsed = strict_json.loads(body)
+        parsed = strict_json.loads(await _body(request, MAX_BODY_BYTES))
     except HyperPiError as exc:
         raise Denied(400, f"this is not JSON: {exc}") from None
     if not isinstance(parsed, dict):

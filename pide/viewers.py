@@ -2,17 +2,24 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hyperpi.console_client import ConsoleClient
 from hyperpi.errors import BadEnvelope, HyperPiError
+from hyperpi.event import Cursor
+from hyperpi.mesh_view import MeshView
+from hyperpi.roles import Caller
 from hyperpi.status import to_json_rpc
 from hyperpi.strict_json import encode
-from hyperpi.viewer import RESTARTING, REVOKED, Viewer, serve_viewer
+from hyperpi.terminal_view import TerminalFeed
+from hyperpi.viewer import RESTARTING, REVOKED, BankFeed, Feed, Viewer, serve_viewer
 from pide.gatekeeper import Gatekeeper, Guest
 from pide.gates import guest_of
+from pide.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +30,9 @@ CLOSE_S = 2.0
 class Viewers:
     """Everybody who is connected now."""
 
-    def __init__(self, client: ConsoleClient, gatekeeper: Gatekeeper) -> None:
+    def __init__(self, client: ConsoleClient, gatekeeper: Gatekeeper, uploads: Uploads) -> None:
         self._client = client
+        self._uploads = uploads
         self._gatekeeper = gatekeeper
         self._connected: dict[Viewer, Guest] = {}
         client.on_notice.append(self._notice)
@@ -34,6 +42,8 @@ class Viewers:
 
     def _notice(self, topic: str, method: str, params: bytes) -> None:
         kind, _, credential = topic.partition(":")
+        if kind == "credential":
+            self._uploads.end(credential)
         for viewer, guest in list(self._connected.items()):
             if kind != "credential":
                 viewer.notice(topic, method, params)
@@ -44,7 +54,8 @@ class Viewers:
         """Serve one WebSocket that its gate has let in, from handshake to close."""
         guest = guest_of(websocket)
         await websocket.accept(guest.subprotocol)
-        viewer = Viewer(self._client, guest.caller, _Outlet(websocket))
+        backend = _WithUploads(self._client, self._uploads, guest.credential)
+        viewer = Viewer(backend, guest.caller, _Outlet(websocket))
         self._connected[viewer] = guest
         keeping = asyncio.create_task(self._keep(viewer, guest), name="keep-session")
         try:
@@ -79,6 +90,34 @@ async def _read(websocket: WebSocket, viewer: Viewer) -> None:
             await websocket.send_text(encode(answer).decode())
         else:
             viewer.rpc.receive(text)
+
+
+class _WithUploads:
+    """The mesh as one viewer asks it: its uploads go with its prompts."""
+
+    def __init__(self, client: ConsoleClient, uploads: Uploads, owner: str) -> None:
+        self._client, self._uploads, self._owner = client, uploads, owner
+
+    @property
+    def view(self) -> MeshView:
+        return self._client.view
+
+    async def mesh(self, caller: Caller) -> bytes:
+        return await self._client.mesh(caller)
+
+    async def feed(self, agent: str, cursor: Cursor | None) -> Feed:
+        return await self._client.feed(agent, cursor)
+
+    async def terminal(self, agent: str) -> TerminalFeed:
+        return await self._client.terminal(agent)
+
+    async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> BankFeed:
+        return await self._client.watch_bank(node, bank, wake)
+
+    async def call(self, method: str, params: Mapping[str, Any], caller: Caller) -> bytes:
+        if method == "agent.prompt":
+            params = self._uploads.fill(self._owner, params)
+        return await self._client.call(method, params, caller)
 
 
 class _Outlet:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from hyperpi.contract.shape import DEFAULT_TTL_S, MAX_ROWS, MAX_SEQ, MAX_TERMINAL_BYTES, Json, Shape
+from hyperpi.contract.shape import DEFAULT_TTL_S, MAX_ROWS, MAX_SEQ, MAX_TERMINAL_BYTES, Shape
 
 MAX_TYPED_CHARS = 128 << 10  # of base64 in one call; a paste is typed in several
 
@@ -33,13 +33,21 @@ class History(Shape):
     limit: int = 100
 
 
+class Picture(Shape):
+    """A picture of a prompt: its bytes in base64 (PNG, JPEG, GIF, WebP), or the id of an upload."""
+
+    mime: str | None = None
+    data: Annotated[str, msgspec.Meta(max_length=1_000_000)] | None = None
+    upload: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+
 class Prompt(Shape):
     """agent.prompt. `id` is an idempotency key, made here if it is missing."""
 
     agent: str
     text: str
     mode: Literal["prompt", "steer", "follow_up"] = "prompt"
-    images: list[Json] = msgspec.field(default_factory=list)
+    images: Annotated[list[Picture], msgspec.Meta(max_length=16)] = msgspec.field(default_factory=list)
     id: str | None = None
 
 

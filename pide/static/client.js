@@ -214,10 +214,11 @@ export class Client {
    * @param {string} agent
    * @param {string} text
    * @param {import("./protocol.js").PromptMode} mode
+   * @param {import("./protocol.js").Picture[]} [images]
    */
-  prompt(agent, text, mode) {
+  prompt(agent, text, mode, images = []) {
     /** @type {Prompt} */
-    const prompt = { id: newId(), agent, text, mode, sentAt: this._now(), receipt: "sending" };
+    const prompt = { id: newId(), agent, text, mode, sentAt: this._now(), receipt: "sending", images };
     this._dispatch({ type: "prompt.sent", prompt });
     return this._submit(prompt);
   }
@@ -227,13 +228,14 @@ export class Client {
    * @param {boolean} [again]  it was sent before and may have arrived
    */
   async _submit(prompt, again = false) {
-    const { id, agent, text, mode } = prompt;
-    if (new TextEncoder().encode(text).length > MAX_PROMPT_BYTES) {
+    const { id, agent, text, mode, images = [] } = prompt;
+    const size = images.reduce((sum, image) => sum + image.data.length, new TextEncoder().encode(text).length);
+    if (size > MAX_PROMPT_BYTES) {
       this._receipt(prompt, "refused", "longer than 1 MB");
       return;
     }
     try {
-      const { receipt } = await this._request("agent.prompt", { agent, text, mode, id });
+      const { receipt } = await this._request("agent.prompt", { agent, text, mode, id, ...(images.length ? { images } : {}) });
       this._receipt(prompt, receipt);
     } catch (error) {
       // That its machine is away now does not tell what became of it before.

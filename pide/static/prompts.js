@@ -6,7 +6,7 @@
  */
 
 /** @typedef {import("./protocol.js").Receipt | "sending" | "refused"} PromptReceipt */
-/** @typedef {{id: string, agent: string, text: string, mode: import("./protocol.js").PromptMode, sentAt: number, receipt: PromptReceipt, error?: string}} Prompt */
+/** @typedef {{id: string, agent: string, text: string, mode: import("./protocol.js").PromptMode, sentAt: number, receipt: PromptReceipt, error?: string, images?: import("./protocol.js").Picture[]}} Prompt  images: until the server has them */
 /** @typedef {ReadonlyMap<string, Prompt[]>} Prompts  by agent, oldest first */
 
 const KEPT_PER_AGENT = 50;
@@ -48,7 +48,8 @@ export function promptChanged(prompts, { agent, id, receipt, error }) {
   const becomesUnknown = receipt === "unknown" && known.receipt !== "delivered" && known.receipt !== "refused";
   if (!becomesUnknown && RANK[receipt] <= RANK[known.receipt]) return prompts;
   const next = list.slice();
-  next[at] = { ...known, receipt, error };
+  // Once it is with the server, its pictures are too.
+  next[at] = { ...known, receipt, error, images: RANK[receipt] >= RANK.stored && receipt !== "refused" ? undefined : known.images };
   return new Map(prompts).set(agent, next);
 }
 

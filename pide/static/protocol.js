@@ -7,6 +7,7 @@
 /** @typedef {"starting" | "idle" | "working" | "waiting" | "stuck" | "exited" | "unreachable"} AgentState */
 /** @typedef {"online" | "disconnected" | "lost" | "left" | "pending"} NodeState */
 /** @typedef {"stored" | "queued" | "delivered" | "unknown" | "cancelled"} Receipt */
+/** @typedef {{mime: string, data: string}} Picture  base64 */
 /** @typedef {{text: string, kind: "command" | "prompt" | "skill" | "file" | "folder", description?: string}} Completion */
 /** @typedef {{id: string, text: string, mode: PromptMode, source?: string, images?: number, at?: string | null, where: "node" | "agent" | "handed"}} QueuedPrompt */
 /** @typedef {"prompt" | "steer" | "follow_up"} PromptMode */

@@ -56,6 +56,7 @@ import { noFilter } from "./trust.js";
  * @property {number} unseen                  entries that came since the person scrolled up
  * @property {"idle" | "loading" | "failed" | "compacted"} history
  * @property {ReadonlyMap<string, string>} drafts
+ * @property {ReadonlyMap<string, import("./protocol.js").Picture[]>} pictures  that go with the next prompt
  * @property {ReadonlyMap<string, import("./protocol.js").PromptMode>} modes
  * @property {{agent: string, word: string, items: import("./protocol.js").Completion[], chosen: number} | null} completion  how the word that is being written could go on
  * @property {ReadonlyMap<string, string>} attachErrors
@@ -103,6 +104,7 @@ export function firstUi() {
     unseen: 0,
     history: "idle",
     drafts: new Map(),
+    pictures: new Map(),
     modes: new Map(),
     completion: null,
     attachErrors: new Map(),

@@ -60,7 +60,8 @@ class Agent:
     def _repeat(self, prompt: Json) -> None:
         number = len(self.entries)
         asked, said = f"m{number}", f"m{number + 1}"
-        text = f"you said: {prompt['text']}"
+        kinds = [image["mime"] for image in prompt.get("images", ())]
+        text = f"you said: {prompt['text']}" + (f" and showed {', '.join(kinds)}" if kinds else "")
         self.entries.append(_entry(f"e{number}", "user", prompt["text"], asked))
         answer = _entry(f"e{number + 1}", "assistant", text, said)
         self.entries.append(answer)

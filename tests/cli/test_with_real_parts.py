@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 from cli_process import COMMAND, Done, Running, run_alone
+from websockets.sync.client import connect
 
 PATIENCE_S = 30.0
 AGENT = Path(__file__).with_name("scripted_agent.py")
@@ -177,3 +180,33 @@ def test_an_agent_is_given_another_model_and_the_audit_trail_says_by_whom(parts:
     rows = [row for row in parts.json("audit") if row["what"] == "agent.configure"]
     assert [row["details"]["model"] for row in rows if "model" in row["details"]] == 2 * ["acme/owl"]
     assert parts.run("model", "backend", "").code in {1, 2}
+
+
+def test_an_uploaded_picture_goes_with_the_prompt_of_whoever_uploaded_it(parts: Parts) -> None:
+    token, other = (parts.json("token", "create", "--uses", "0")["token"] for _ in range(2))
+    png = b"\x89PNG\r\n\x1a\n" + bytes(64)
+    told = _post(f"{parts.url}/uploads", png, token)
+    assert (told["mime"], told["bytes"]) == ("image/png", len(png))
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        _post(f"{parts.url}/uploads", b"<svg/>", token)
+    with pytest.raises(urllib.error.HTTPError, match="413"):
+        _post(f"{parts.url}/uploads", png + bytes(600_000), token)
+    prompt = {"agent": "backend", "text": "look", "images": [{"upload": told["upload"]}], "id": "p-picture"}
+    assert _asked(parts.url, other, "agent.prompt", prompt)["error"]["code"] == -32004
+    assert _asked(parts.url, token, "agent.prompt", prompt)["result"]["receipt"] == "delivered"
+    snapshot = _asked(parts.url, token, "agent.snapshot", {"agent": "backend"})["result"]["snapshot"]
+    assert snapshot["entries"][-1]["blocks"][0]["text"] == "you said: look and showed image/png"
+
+
+def _post(url: str, body: bytes, token: str) -> Any:
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/octet-stream"}
+    request = urllib.request.Request(url, body, headers)
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        return json.load(answer)
+
+
+def _asked(url: str, token: str, method: str, params: dict[str, Any]) -> Any:
+    headers = {"authorization": f"Bearer {token}"}
+    with connect(url.replace("http", "ws", 1) + "/ws", additional_headers=headers) as viewer:
+        viewer.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+        return json.loads(viewer.recv(PATIENCE_S))

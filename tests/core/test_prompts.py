@@ -1,6 +1,7 @@
 """Prompts on their way into an agent: in their order, once, and with a receipt that is true."""
 
 import asyncio
+import base64
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -26,7 +27,7 @@ from hyperpi.roles import OPERATOR, Caller
 from node.agents import Agents
 from node.endings import End
 from node.prompt_store import PromptStore
-from node.prompts import MAX_HELD, MAX_HELD_BYTES, PromptKey, Prompts, Sent
+from node.prompts import MAX_HELD, PromptKey, Prompts, Sent
 from node.roster import Roster
 
 ANN = Caller("ann", OPERATOR, "pide")
@@ -316,8 +317,10 @@ async def test_at_most_so_many_wait_behind_one_that_an_agent_does_not_answer(des
     assert set(await asyncio.gather(*taking[:-5])) == {"queued"}
 
 
-async def test_pictures_that_wait_are_bounded_by_their_size(desk):
-    picture = {"mime": "image/png", "data": "A" * (MAX_HELD_BYTES // 4)}
+async def test_pictures_that_wait_are_bounded_by_their_size(desk, monkeypatch):
+    png = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(250_000)).decode()
+    picture = contract.Picture(mime="image/png", data=png)
+    monkeypatch.setattr("node.prompts.MAX_HELD_BYTES", 4 * len(png))
     for number in range(3):
         assert await desk.take(f"p-{number}", images=[picture]) == "stored"
     with pytest.raises(Overloaded):

@@ -93,7 +93,13 @@ class PiRig:
             "apiKey": "not-a-secret",
             "compat": {"supportsDeveloperRole": False, "supportsReasoningEffort": False},
             "models": [
-                {"id": "fake-1", "contextWindow": 32_000, "maxTokens": 4_096, "reasoning": True},
+                {
+                    "id": "fake-1",
+                    "contextWindow": 32_000,
+                    "maxTokens": 4_096,
+                    "reasoning": True,
+                    "input": ["text", "image"],
+                },
                 {"id": "fake-2", "contextWindow": 64_000, "maxTokens": 4_096},
             ],
         }

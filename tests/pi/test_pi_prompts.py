@@ -86,6 +86,25 @@ def _queue(node: StandIn) -> list[Json]:
     return next((c["queue"] for c in reversed(node.said("changed")) if "queue" in c), [])
 
 
+# One red pixel.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+
+
+async def test_a_picture_reaches_the_model_and_stands_in_the_conversation(
+    rig: PiRig, node: StandIn, model: ModelServer
+) -> None:
+    async with rig.headless():
+        await node.registered()
+        await node.prompt("what is this?", "p1", images=[{"mime": "image/png", "data": PIXEL}])
+        await node.entry("assistant", "ECHO: what is this?")
+        entry = await node.entry("user", "what is this?")
+        assert entry["blocks"][1] == {"type": "image", "mime": "image/png", "data": PIXEL}
+        asked = model.requests[-1]["messages"][-1]["content"]
+        pictures = [part["image_url"]["url"] for part in asked if part["type"] == "image_url"]
+        assert pictures == [f"data:image/png;base64,{PIXEL}"]
+        assert node.having("user_message", prompt_id="p1")
+
+
 async def test_abort_ends_the_turn_marks_it_and_leaves_pi_ready(rig: PiRig, node: StandIn) -> None:
     async with rig.headless():
         await node.registered()

@@ -382,7 +382,8 @@ class Mesh:
             message_id = f"m{next(self.numbers)}"
             echo = {"message_id": message_id, "text": prompt["text"], "prompt_id": prompt["id"]}
             self.talks[agent].emit(agent, {"type": "user_message", "source": "pide", **echo})
-            self.end(agent, message_id, text(prompt["text"]), role="user")
+            shown = [{"type": "image", **image} for image in prompt.get("images", ())]
+            self.end(agent, message_id, text(prompt["text"]), *shown, role="user")
             self.prompts[prompt["id"]] = "delivered"
             for viewer in list(self.viewers):
                 changed = {"agent": agent, "id": prompt["id"], "receipt": "delivered"}

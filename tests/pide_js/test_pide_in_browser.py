@@ -1,5 +1,6 @@
 """The web app in a real browser against the stand-in: what a person sees, and what must never run."""
 
+import base64
 import re
 
 import pytest
@@ -367,6 +368,27 @@ def test_a_word_is_completed_by_keys_and_a_folder_leads_on_into_it(page: Page) -
     page.keyboard.press("Escape")
     expect(page.get_by_role("listbox")).to_have_count(0)
     expect(page.locator("#composer")).to_be_focused()
+
+
+def test_pictures_are_added_made_small_and_sent_with_a_prompt(page: Page) -> None:
+    open_agent(page, "a2")
+    noise = page.evaluate("""() => {
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [1800, 1200];
+        const context = canvas.getContext("2d"), image = context.createImageData(1800, 1200);
+        for (let i = 0; i < image.data.length; i += 1) image.data[i] = (i * 7919) % 256;
+        context.putImageData(image, 0, 0);
+        return canvas.toDataURL("image/png").split(",")[1];
+    }""")
+    file = {"name": "photo.png", "mimeType": "image/png", "buffer": base64.b64decode(noise)}
+    page.get_by_label("Add pictures").set_input_files([file, file])
+    expect(page.locator(".pictures img")).to_have_count(2)
+    assert len(page.locator(".pictures img").first.get_attribute("src") or "") < 200_000
+    page.get_by_label("Remove picture 2").click()
+    page.fill("#composer", "what is this?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".pictures")).to_have_count(0)
+    expect(page.locator(".entry[data-role=user] img.picture")).to_have_count(1)
 
 
 def test_what_waits_for_an_agent_is_edited_or_cancelled(page: Page) -> None:

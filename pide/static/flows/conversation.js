@@ -1,6 +1,7 @@
 /** Reading one agent's conversation and writing to it. */
 
 import { SHOWN_STEP, FIRST_SHOWN, toggled } from "../ui.js";
+import { MAX_PICTURES, picturesIn, shrunk } from "../pictures.js";
 import { completionFlow } from "./completion.js";
 import { modeFor } from "../views/composer.js";
 
@@ -38,16 +39,35 @@ export function conversationFlow(page, client) {
   /** @param {string} agent */
   const send = (agent) => {
     const text = (page.ui.drafts.get(agent) ?? "").trim();
-    if (text === "") return;
+    const images = page.ui.pictures.get(agent) ?? [];
+    if (text === "" && images.length === 0) return;
     const mode = modeFor(page.state.mesh?.agents.get(agent), page.ui.modes.get(agent));
     draft(agent, "");
     completion.close();
-    client.prompt(agent, text, mode);
+    setPictures(agent, []);
+    client.prompt(agent, text, mode, images);
     jumpToLive();
   };
 
   /** @param {Prompt} prompt */
   const dismiss = (prompt) => page.dispatch({ type: "prompt.dismissed", agent: prompt.agent, id: prompt.id });
+
+  /** @param {string} agent @param {import("../protocol.js").Picture[]} pictures */
+  const setPictures = (agent, pictures) => page.look({ pictures: new Map(page.ui.pictures).set(agent, pictures) });
+
+  /** @param {string} agent @param {File[]} files */
+  const addPictures = async (agent, files) => {
+    for (const file of files) {
+      const known = page.ui.pictures.get(agent) ?? [];
+      if (known.length >= MAX_PICTURES) return page.toast(`A prompt takes ${MAX_PICTURES} pictures.`, "bad");
+      try {
+        const picture = await shrunk(file);
+        setPictures(agent, [...(page.ui.pictures.get(agent) ?? []), picture]);
+      } catch (error) {
+        page.toast(/** @type {Error} */ (error).message, "bad");
+      }
+    }
+  };
 
   /** @param {string} agent @param {string} text */
   const write = (agent, text) => {
@@ -86,6 +106,20 @@ export function conversationFlow(page, client) {
       completion.typed(agent, box);
     },
     complete: completion.complete,
+    /** @param {string} agent @param {ClipboardEvent | DragEvent} event */
+    picturesGiven: (agent, event) => {
+      const files = picturesIn("clipboardData" in event ? event.clipboardData : event.dataTransfer);
+      if (files.length === 0) return;
+      event.preventDefault();
+      void addPictures(agent, files);
+    },
+    /** @param {string} agent @param {HTMLInputElement} input */
+    picturesChosen: (agent, input) => {
+      void addPictures(agent, [...(input.files ?? [])]);
+      input.value = ""; // the same one may be chosen again
+    },
+    dropPicture: (/** @type {string} */ agent, /** @type {number} */ index) =>
+      setPictures(agent, (page.ui.pictures.get(agent) ?? []).filter((_, at) => at !== index)),
     closeCompletion: completion.close,
     mode: (/** @type {string} */ agent, /** @type {PromptMode} */ mode) => page.look({ modes: new Map(page.ui.modes).set(agent, mode) }),
 
@@ -103,13 +137,14 @@ export function conversationFlow(page, client) {
     /** @param {Prompt} prompt */
     sendAgain: (prompt) => {
       dismiss(prompt);
-      client.prompt(prompt.agent, prompt.text, prompt.mode);
+      client.prompt(prompt.agent, prompt.text, prompt.mode, prompt.images);
     },
 
     /** @param {Prompt} prompt */
     editAgain: (prompt) => {
       dismiss(prompt);
       write(prompt.agent, prompt.text);
+      if (prompt.images?.length) setPictures(prompt.agent, prompt.images);
     },
   };
 }

@@ -18,6 +18,9 @@ import { icon } from "./icons.js";
  * @typedef {object} ComposerActions
  * @property {(agent: string, box: HTMLTextAreaElement) => void} typed
  * @property {(index: number) => void} complete
+ * @property {(agent: string, event: ClipboardEvent | DragEvent) => void} picturesGiven
+ * @property {(agent: string, input: HTMLInputElement) => void} picturesChosen
+ * @property {(agent: string, index: number) => void} dropPicture
  * @property {() => void} closeCompletion
  * @property {(agent: string, mode: PromptMode) => void} mode
  * @property {(agent: string) => void} send
@@ -70,6 +73,7 @@ export function composerView(state, ui, agent, id, actions) {
   const queue = state.conversations.get(id)?.queue ?? [];
   const queued = new Set(queue.map((one) => one.id));
   const onTheirWay = notYetDelivered(state.prompts, id).filter((prompt) => !queued.has(prompt.id));
+  const pictures = ui.pictures.get(id) ?? [];
   const completion = ui.completion?.agent === id && !ended ? ui.completion : null;
   const inTurn = agent !== undefined && isBusy(agent) && state.mesh?.nodes.get(agent.node)?.state === "online";
   return html`
@@ -77,7 +81,7 @@ export function composerView(state, ui, agent, id, actions) {
       ${queueView(queue, id, mayPrompt, actions)} ${receiptsView(onTheirWay, state, actions)}
       ${mayPrompt
         ? html`<div class="composer-box" data-disabled=${String(ended)}>
-            ${completionView(completion, actions.complete)}
+            ${completionView(completion, actions.complete)} ${picturesView(pictures, id, actions)}
             <textarea
               id="composer"
               rows="1"
@@ -90,6 +94,9 @@ export function composerView(state, ui, agent, id, actions) {
               .value=${live(draft)}
               @input=${(/** @type {any} */ event) => actions.typed(id, event.target)}
               @blur=${actions.closeCompletion}
+              @paste=${(/** @type {ClipboardEvent} */ event) => actions.picturesGiven(id, event)}
+              @dragover=${(/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") && event.preventDefault()}
+              @drop=${(/** @type {DragEvent} */ event) => actions.picturesGiven(id, event)}
               @keydown=${actions.composerKey}
             ></textarea>
             <div class="composer-row">
@@ -103,10 +110,15 @@ export function composerView(state, ui, agent, id, actions) {
                   </div>`
                 : html`<span class="faint not-phone">${ended ? "" : html`<kbd>Enter</kbd> sends, <kbd>Shift</kbd> <kbd>Enter</kbd> new line`}</span>`}
               <span class="spring"></span>
+              ${ended
+                ? nothing
+                : html`<label class="icon-button" title="Add pictures"
+                    >${icon("picture")}<input class="sr-only" type="file" accept="image/*" multiple aria-label="Add pictures" @change=${(/** @type {any} */ event) => actions.picturesChosen(id, event.target)}
+                  /></label>`}
               ${agent?.resume && allows(state.me?.role, "agent.resume")
                 ? html`<button class="button primary" title="A new agent goes on with this conversation; no turn is run again" ?disabled=${ui.resuming.has(id)} @click=${() => actions.resume(id)}>${ui.resuming.has(id) ? "Resuming…" : "Resume"}</button>`
                 : nothing}
-              <button class="button primary send" ?hidden=${ended} ?disabled=${ended || draft.trim() === ""} aria-label="Send" @click=${() => actions.send(id)}>${icon("send")}</button>
+              <button class="button primary send" ?hidden=${ended} ?disabled=${ended || (draft.trim() === "" && pictures.length === 0)} aria-label="Send" @click=${() => actions.send(id)}>${icon("send")}</button>
             </div>
           </div>`
         : html`<p class="faint composer-note">You are signed in as ${state.me?.role ?? "viewer"}: you can read, not write. An operator's login can prompt.</p>`}
@@ -128,6 +140,23 @@ function placeholder(state, agent, mode) {
   if (mode === "steer") return `Steer ${agent.name}…`;
   if (mode === "follow_up") return `After this turn, ${agent.name}…`;
   return `Prompt ${agent.name}…`;
+}
+
+/**
+ * @param {import("../protocol.js").Picture[]} pictures
+ * @param {string} agent
+ * @param {ComposerActions} actions
+ */
+function picturesView(pictures, agent, actions) {
+  if (!pictures.length) return nothing;
+  return html`<ul class="pictures" aria-label="Pictures that go with the prompt">
+    ${pictures.map(
+      (picture, index) => html`<li>
+        <img alt="picture ${index + 1}" src="data:${picture.mime};base64,${picture.data}" />
+        <button class="icon-button" aria-label="Remove picture ${index + 1}" @click=${() => actions.dropPicture(agent, index)}>${icon("close")}</button>
+      </li>`,
+    )}
+  </ul>`;
 }
 
 const PLACES = /** @type {Record<import("../protocol.js").QueuedPrompt["where"], string>} */ ({

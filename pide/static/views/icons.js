@@ -11,6 +11,7 @@ const PATHS = {
   back: "M10 3 5 8l5 5",
   panel: "M2.5 3.5h11v9h-11zM10 3.5v9",
   stop: "M4.5 4.5h7v7h-7z",
+  picture: "M2.500 3.500h11v9h-11zM5.500 6.500h.01M3 11.500l3-3 2 2 2.500-3 2.500 3.500",
   send: "M8 13V3M4 7l4-4 4 4",
   down: "M8 3v10M4 9l4 4 4-4",
   more: "M3.5 8h.01M8 8h.01M12.5 8h.01",
