@@ -263,11 +263,22 @@ def _gauge(name: str, items: Any) -> Iterator[str]:
         yield f'{name}{{state="{state}"}} {count}'
 
 
+class _NoFalseAlarm(logging.Filter):
+    """uvicorn takes a WebSocket that was refused with an answer for one that got none, and logs an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging.Filter."""
+        return "without completing handshake" not in record.getMessage()
+
+
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to the command that runs us."""
         yield
+
+
+_QUIET = _NoFalseAlarm()  # one: adding it again adds nothing
 
 
 def listen(config: PideConfig) -> tuple[PideConfig, socket.socket]:
@@ -315,6 +326,7 @@ async def running(config: PideConfig, listening: socket.socket, client: ConsoleC
             ssl_keyfile=str(key) if key else None,
         )
     )
+    logging.getLogger("uvicorn.error").addFilter(_QUIET)
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="pi-de")
     try:
         yield pide

@@ -136,6 +136,7 @@ async def test_a_websocket_is_refused_before_the_upgrade(system: System, guests:
         "cookie": 403,
     }
     assert [await status(who, "localhost") for who in ("protocol", "cookie")] == [101, 401]
+    assert "ERROR" not in (system.folder / "up.out").read_text()  # a refusal is no error of ours
 
 
 async def test_the_subprotocol_that_is_chosen_never_shows_the_token(system: System, guests: Guests):
