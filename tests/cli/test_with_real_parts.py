@@ -210,3 +210,21 @@ def _asked(url: str, token: str, method: str, params: dict[str, Any]) -> Any:
     with connect(url.replace("http", "ws", 1) + "/ws", additional_headers=headers) as viewer:
         viewer.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
         return json.loads(viewer.recv(PATIENCE_S))
+
+
+def test_a_file_of_the_agents_folder_completes_a_word_and_a_prompt_that_is_done_cannot_be_taken_back(
+    parts: Parts,
+) -> None:
+    token = parts.json("token", "create", "--uses", "0")["token"]
+    folder = Path(parts.json("show", "backend")["cwd"])
+    (name, *_) = sorted(path.name for path in folder.iterdir() if path.suffix == ".md")
+    asked = {"agent": "backend", "text": f"read @{name[:-3]}"}
+    told = _asked(parts.url, token, "agent.complete", asked)["result"]
+    assert told["word"] == f"@{name[:-3]}"
+    assert told["items"][0] == {"text": f"@{name} ", "kind": "file", "description": ""}
+    assert _asked(parts.url, token, "agent.complete", {**asked, "text": "/x"})["result"]["items"] == []
+    viewer = parts.json("token", "create", "--uses", "0", "--role", "viewer")["token"]
+    assert _asked(parts.url, viewer, "agent.complete", asked)["error"]["code"] == -32001
+    said = parts.json("prompt", "backend", "hello")
+    assert parts.json("queue", "backend") == []
+    assert parts.run("queue", "backend", "--cancel", said["id"]).code == 1
