@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from hyperpi.errors import HyperPiError, UnknownMethod
 from hyperpi.holder import holder_of
 from hyperpi.lines import Lines, dial
+from node.process import is_alive
 
 COMMAND = [sys.executable, "-m", "hyperpi.cli.main"]
 PATIENCE_S = 20.0  # for a process to start or end, on a busy machine
@@ -268,7 +269,19 @@ def new_system() -> Iterator[System]:
         for process in (system.up, system.node):
             if process is not None:
                 process.wait(PATIENCE_S)
+        end_agents(system.home)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_agents(home: Path) -> None:
+    """Agents outlive everything, so they are ended one by one: keepers first, which else would report it."""
+    for path in home.glob("node/keepers/a-*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            known = json.loads(path.read_text())
+            for pid, start in (("keeper_pid", "keeper_start"), ("pid", "pid_start")):
+                if pid in known and is_alive(known[pid], known[start]):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(known[pid], signal.SIGKILL)
 
 
 def join(other: System, system: System, name: str = "attic") -> None:
