@@ -12,6 +12,7 @@ from rig import needs_pi, needs_tmux
 
 pytestmark = [pytest.mark.netns, *needs_pi, needs_tmux]
 
+UNANSWERED = '.banner[data-tone="warn"]'  # another banner tells of agents that were interrupted
 AWAY_S = 40.0  # three heartbeats of 5 s and a keepalive: within this an unplugged machine is told as away
 
 
@@ -85,7 +86,7 @@ def test_a_killed_hypivisor_costs_neither_a_word_nor_an_agent(home: Household, p
         assert home.hypivisor is not None
         home.hypivisor.kill()
         home.hypivisor.wait(10)
-        expect(pide.tab.page.locator(".banner")).to_contain_text("The hypivisor does not answer")
+        expect(pide.tab.page.locator(UNANSWERED)).to_contain_text("The hypivisor does not answer")
         pide.tab.shot("8-hypivisor-away")
         assert home.attic.did("hyperpi", "show", "river", "--json").json["state"] == "working"
 
@@ -95,7 +96,7 @@ def test_a_killed_hypivisor_costs_neither_a_word_nor_an_agent(home: Household, p
         home.online("den", "attic", "cellar")
         until(lambda: roster(home) == before, lambda: f"the whole roster: {roster(home)} {before}")
         clock.say("until the roster is whole")
-        expect(pide.tab.page.locator(".banner")).to_have_count(0)
+        expect(pide.tab.page.locator(UNANSWERED)).to_have_count(0)
         clock.say("until the page is back")
         pide.tab.shot("9-hypivisor-back")
         expect(pide.tab.said_by("assistant").last).to_contain_text("w159")

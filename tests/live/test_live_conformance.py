@@ -145,6 +145,8 @@ async def cutting(url: str, seed: random.Random) -> AsyncIterator[int]:
 async def counting(system: System) -> AsyncIterator[Counting]:
     agent = Counting(system.home, "counter")
     await agent.dial()
+    async with system.program() as program:
+        await program.knows(agent.id)
     work = asyncio.create_task(agent.count_on())
     try:
         yield agent

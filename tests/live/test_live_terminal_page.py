@@ -256,7 +256,7 @@ async def test_a_terminal_is_found_again_after_hypivisor_and_node_were_killed():
             await asyncio.to_thread(system.start_node)
             await expect(page.locator(".tty-note")).to_have_text("", timeout=20_000)
             await run(page, "echo ag$((1+1))ain")
-            await expect(rows(page)).to_contain_text("ag2ain")
+            await expect(rows(page)).to_contain_text("ag2ain", timeout=20_000)  # its keeper dials anew
             assert (await rows(page).inner_text()).count("af2ter") == 1
         async with system.program() as program:
             await program.call("agent.stop", agent=agent)
