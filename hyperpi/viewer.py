@@ -179,35 +179,40 @@ class Viewer:
             self._listening = None
 
     async def _attach(self, wanted: contract.Attach) -> Any:
+        place = await self._terminal_place(wanted) if wanted.terminal else None
         try:
-            answer = await self._attach_events(wanted)
+            answer = await self._attach_anyhow(wanted)
+        except BaseException:
+            if place is not None:
+                place.feed.release()
+            raise
+        # No await from here on: what follows must not be written before the answer.
+        if place is not None:
+            agent = answer["agent"]
+            self._drop_terminal(agent)
+            self._terminals[agent] = place
+            place.feed.ring.listen(self._wake.set)
+            answer["terminal"] = place.told
+        return answer
+
+    async def _terminal_place(self, wanted: contract.Attach) -> TerminalPlace:
+        feed = await self._backend.terminal(wanted.agent)
+        try:
+            return await enter(feed, wanted.offset)
+        except BaseException:
+            feed.release()
+            raise
+
+    async def _attach_anyhow(self, wanted: contract.Attach) -> dict[str, Any]:
+        try:
+            return await self._attach_events(wanted)
         except NodeUnreachable:
             if not wanted.terminal:
                 raise
             # An agent that does not answer is a reason to look at its terminal, not to be kept from it.
             feed = await self._backend.feed(wanted.agent, None)
             place = {"resume": "gap", "epoch": feed.ring.epoch, "seq": feed.ring.head}
-            answer = self._attached(feed, feed.ring.head, place)
-        if wanted.terminal:
-            try:
-                answer["terminal"] = await self._attach_terminal(answer["agent"], wanted.offset)
-            except BaseException:
-                self._drop(answer["agent"])
-                raise
-        return answer
-
-    async def _attach_terminal(self, agent: str, offset: int | None) -> dict[str, Any]:
-        feed = await self._backend.terminal(agent)
-        try:
-            place = await enter(feed, offset)
-        except BaseException:
-            feed.release()
-            raise
-        self._drop_terminal(agent)
-        self._terminals[agent] = place
-        feed.ring.listen(self._wake.set)
-        self._wake.set()
-        return place.told
+            return self._attached(feed, feed.ring.head, place)
 
     def _drop_terminal(self, agent: str) -> None:
         place = self._terminals.pop(agent, None)

@@ -279,7 +279,7 @@ def end_agents(home: Path) -> None:
         with contextlib.suppress(OSError, ValueError):
             known = json.loads(path.read_text())
             for pid, start in (("keeper_pid", "keeper_start"), ("pid", "pid_start")):
-                if pid in known and is_alive(known[pid], known[start]):
+                if pid in known and start in known and is_alive(known[pid], known[start]):
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(known[pid], signal.SIGKILL)
 
