@@ -2,7 +2,13 @@
 does them: the hypivisor, or a node for the owner of its machine.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from hyperpi.contract import Json
+from hyperpi.roles import Caller
+
+MAX_BEGUN = 1_000
 
 # Recorded before they are done, and refused when that cannot be: who did what to whose agent, or to the mesh.
 AUDITED = frozenset(
@@ -48,3 +54,24 @@ RECORDED = (
 def what_of(params: Json) -> Json:
     """What of a call is kept: never the text of a prompt or a message."""
     return {key: params[key] for key in RECORDED if key in params}
+
+
+class Begun:
+    """Who has begun what goes on in many calls, such as typing: only its beginning is an act."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str], None] = {}
+
+    def is_new(self, caller: Caller, method: str, params: Mapping[str, Any]) -> bool:
+        """Whether `began` has not been said of this."""
+        return self._key(caller, method, params) not in self._known
+
+    def began(self, caller: Caller, method: str, params: Mapping[str, Any]) -> None:
+        """It is written down."""
+        self._known[self._key(caller, method, params)] = None
+        while len(self._known) > MAX_BEGUN:  # the oldest is an act once more if it goes on
+            del self._known[next(iter(self._known))]
+
+    @staticmethod
+    def _key(caller: Caller, method: str, params: Mapping[str, Any]) -> tuple[str, str, str]:
+        return caller.connection or caller.name, method, str(params.get("agent"))

@@ -96,7 +96,7 @@ class Caller:
     name: str  # of an agent its address
     role: str
     source: str  # pide | cli | api | agent: shown beside what they do
-    connection: str = ""  # of this viewer, for notices to it alone
+    connection: str = ""  # of this viewer: tells two of one name apart
 
     @property
     def sender(self) -> str:

@@ -290,7 +290,6 @@ class Viewer:
         follows = {
             "agent": which in self._attachments,
             "sender": which == self.caller.sender,
-            "connection": which == self.caller.connection,
             "all": True,
             "admins": self.caller.role == ADMIN,
         }

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from hyperpi import contract, roles, strict_json
-from hyperpi.acts import AUDITED, AUDITED_ONCE, what_of
+from hyperpi.acts import AUDITED, AUDITED_ONCE, Begun, what_of
 from hyperpi.address import NodeId
 from hyperpi.contract import Json
 from hyperpi.errors import HyperPiError, NodeUnreachable, NotForThisRole, NotFound, UnknownMethod
@@ -29,8 +29,6 @@ LIST_S = 5.0
 MAX_SUMMARY = 500  # characters of an approved action in the audit trail
 
 STARTS = frozenset({"node.spawn", "agent.resume"})  # a program: that may take a while
-
-MAX_TYPISTS = 1_000
 
 # Of an agent only its node knows it as it is now.
 SHOWN_BY_NODE = ("name", "address", "card", "evidence", "last_event", "approvals", "last_output")
@@ -58,7 +56,7 @@ class Methods:
         self._join_address = join_address
         self._nearby = nearby
         self._joins = joins
-        self._typists: dict[tuple[str, str, str], None] = {}
+        self._begun = Begun()
         self._own: dict[str, Handler] = {
             "agent.show": self._agent_show,
             "node.approve": self._node_approve,
@@ -89,8 +87,9 @@ class Methods:
         roles.check(caller, method)
         if (shape := contract.METHOD_PARAMS.get(method)) is not None:
             contract.params_of(shape, params)
-        if method in AUDITED_ONCE:
-            await self._record_once(caller, method, params)
+        if method in AUDITED_ONCE and self._begun.is_new(caller, method, params):
+            await self._trust.record(caller, method, "asked", what_of(params))
+            self._begun.began(caller, method, params)
         if method not in AUDITED:
             return await self._answer(method, params, caller)
         await self._trust.record(caller, method, "asked", what_of(params))
@@ -102,14 +101,6 @@ class Methods:
         if method not in self._own:  # those tell themselves what came of them
             await self._trust.record_done(caller, method, {**what_of(params), **_outcome(method, result)})
         return result
-
-    async def _record_once(self, caller: Caller, method: str, params: Json) -> None:
-        act = (caller.connection or caller.name, method, str(params.get("agent")))
-        if act not in self._typists:
-            await self._trust.record(caller, method, "asked", what_of(params))
-            self._typists[act] = None
-            while len(self._typists) > MAX_TYPISTS:  # the oldest is recorded once more if it goes on
-                del self._typists[next(iter(self._typists))]
 
     async def _answer(self, method: str, params: Json, caller: Caller) -> bytes:
         if (own := self._own.get(method)) is not None:

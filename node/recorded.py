@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperpi.acts import AUDITED, AUDITED_ONCE, what_of
+from hyperpi.acts import AUDITED, AUDITED_ONCE, Begun, what_of
 from hyperpi.audit import Audit, AuditUnwritable
 from hyperpi.contract import Json
 from hyperpi.database import DiskThread
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 MAKE_ROOM = "make room on the disk of HYPERPI_HOME, then try again; nothing has to be restarted"
 NOT_WITHOUT = frozenset({"node.spawn", "agent.resume", "agent.answer", "agent.policy"})
 KEPT_ELSEWHERE = frozenset({"scroll.send"})  # a scroll is a row of the disk, with its sender
-MAX_TYPISTS = 1_000
 
 
 class OwnTrail:
@@ -57,7 +56,7 @@ class RecordedBackend:
     def __init__(self, backend: Backend, trail: OwnTrail) -> None:
         self._backend = backend
         self._trail = trail
-        self._typists: dict[tuple[str, str], None] = {}
+        self._begun = Begun()
 
     @property
     def view(self) -> MeshView:
@@ -87,6 +86,7 @@ class RecordedBackend:
         what = what_of(dict(params))
         await self._record(caller, method, "asked", what, must=method in NOT_WITHOUT)
         if method in AUDITED_ONCE:
+            self._begun.began(caller, method, params)
             return await self._backend.call(method, params, caller)
         try:
             result = await self._backend.call(method, params, caller)
@@ -97,15 +97,9 @@ class RecordedBackend:
         return result
 
     def _is_told(self, method: str, params: Mapping[str, Any], caller: Caller) -> bool:
-        if method not in AUDITED_ONCE:
-            return method in AUDITED - KEPT_ELSEWHERE
-        act = (caller.connection or caller.name, str(params.get("agent")))
-        if act in self._typists:
-            return False
-        self._typists[act] = None
-        while len(self._typists) > MAX_TYPISTS:  # the oldest is told of once more if it goes on
-            del self._typists[next(iter(self._typists))]
-        return True
+        if method in AUDITED_ONCE:
+            return self._begun.is_new(caller, method, params)
+        return method in AUDITED - KEPT_ELSEWHERE
 
     async def _record(
         self, caller: Caller, method: str, result: str, details: Json, *, must: bool = False

@@ -17,7 +17,7 @@ from typing import Any
 from hyperpi import strict_json
 from hyperpi.address import AgentId, new_id
 from hyperpi.contract import MAX_TERMINAL_BYTES, Json
-from hyperpi.errors import Conflict, NodeUnreachable, NotFound
+from hyperpi.errors import HyperPiError, NotFound
 from hyperpi.ring import Ring
 from node import cast
 from node.agents import Observer
@@ -87,7 +87,7 @@ class Terminals(Observer):
 
     def resized(self, agent: AgentId, size: TerminalSize) -> None:
         """Its keeper was told another size: everybody who follows it hears of it."""
-        terminal = self._terminals[agent]
+        terminal = self._terminals.setdefault(agent, _Terminal(TerminalSize()))
         if terminal.size == size:
             return
         terminal.size = size
@@ -188,7 +188,7 @@ class Terminals(Observer):
     async def _told(self, agent: AgentId, on: bool) -> None:
         try:
             await self._follow(agent, on)
-        except (NotFound, NodeUnreachable, Conflict) as exc:  # it has ended, or tells when it dials again
+        except HyperPiError as exc:  # it has ended, or tells when it dials again
             log.debug("a keeper was not told who looks agent=%s reason=%s", agent, exc)
 
     def _work(self, work: Any) -> None:
