@@ -15,11 +15,11 @@ from hyperpi import contract, lines
 from hyperpi.address import AgentId
 from hyperpi.errors import BadRequest, NotForThisRole, UnknownMethod
 from hyperpi.process_tree import descends_from
+from node.agent_record import AgentRecord
 from node.agents import HEARTBEAT_S, Agents
 from node.keepers import KeeperBook, Shown
 from node.kinds import kind_named
 from node.process import is_alive
-from node.roster import AgentRecord
 from node.spawn import TerminalSize
 from node.terminals import Terminals
 

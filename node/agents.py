@@ -19,11 +19,12 @@ from hyperpi.errors import HyperPiError, NodeUnreachable, UnknownMethod
 from hyperpi.event import Cursor, Reset
 from hyperpi.process_tree import Relative
 from node import tty
+from node.agent_record import AgentRecord, agent_shape
 from node.endings import End, by_goodbye, by_order, found_dead, without_a_word
 from node.eventlog import EventLog
 from node.keeping.processes import BOOT_TAG
 from node.process import ExitWatch, is_alive, process_start
-from node.roster import GRACE_S, AgentRecord, Roster, agent_shape
+from node.roster import GRACE_S, Roster
 from node.transcript import beyond, broken_off, transcript
 
 log = logging.getLogger(__name__)

@@ -20,12 +20,12 @@ from hyperpi.contract import Json
 from hyperpi.errors import BadRequest, HyperPiError, NotForThisRole, Overloaded
 from hyperpi.process_tree import Relative
 from hyperpi.roles import Caller
+from node.agent_record import AgentRecord
 from node.agents import Agents, Observer
 from node.approval_policy import ApprovalPolicy
 from node.approvals import Approvals, Asked, Verdict, approval_shape
 from node.dialogs import as_approval, as_response
 from node.process import is_alive, process_start
-from node.roster import AgentRecord
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import msgspec
 
 from hyperpi.address import AgentId
 from hyperpi.contract import Json
+from node.agent_record import AgentRecord
 from node.agents import Observer
 from node.kinds.pi_session import SessionFiles
-from node.roster import AgentRecord
 from node.transcript_file import page_of, read_transcript, transcript_path
 
 

@@ -13,8 +13,9 @@ from hyperpi.address import AgentId
 from hyperpi.database import DiskThread, open_database, transaction
 from hyperpi.errors import BadMessage
 from hyperpi.write_behind import WriteBehind
+from node.agent_record import AgentRecord
 from node.agents import Observer
-from node.roster import AgentRecord, Roster
+from node.roster import Roster
 
 MIGRATIONS = ("CREATE TABLE agents (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",)
 FLUSH_S = 0.5  # a busy agent changes many times a second; its latest state is enough

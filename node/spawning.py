@@ -13,12 +13,12 @@ from hyperpi.address import AgentId, clean_name
 from hyperpi.config import Home
 from hyperpi.contract import Json
 from hyperpi.errors import BadRequest, Conflict
+from node.agent_record import AgentRecord, past_of
 from node.agents import Agents
 from node.folders import list_folders, project_of
 from node.keepers import KeeperBook
 from node.kinds import kind_named
 from node.policy import Policy
-from node.roster import AgentRecord, past_of
 from node.spawn import SpawnOrder, TerminalSize, start_agent
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from hyperpi.config import Home, read_environment
 from hyperpi.errors import HyperPiError, Unusable
 from node.acp.adapter import Adapter, Identity
 from node.acp.program import AcpProgram, start_program
-from node.roster import agent_id
+from node.agent_record import agent_id
 from node.transcript_file import Transcript, transcript_path
 
 INSTANCE = "HYPERPI_INSTANCE"

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from hyperpi.contract import Json
-from node.roster import AgentRecord
+from node.agent_record import AgentRecord
 
 MAX_BLOCK_CHARS = 64 << 10  # the bound that pi-socket keeps too
 MAX_ANSWER_BYTES = 700 << 10  # of one page, below the frame limit of 1 MiB

@@ -4,8 +4,9 @@ import pytest
 
 from hyperpi import contract
 from hyperpi.errors import AmbiguousName, Conflict, NotFound
+from node.agent_record import AgentRecord, agent_id, agent_shape
 from node.endings import End
-from node.roster import KEEP_EXITED, KEEP_EXITED_S, AgentRecord, Roster, agent_id, agent_shape
+from node.roster import KEEP_EXITED, KEEP_EXITED_S, Roster
 
 QUIT = End("quit", "quit")
 NODE = frozenset({"den", "n-den"})

@@ -181,6 +181,7 @@ SANS_IO = [
     "hypivisor/demand.py",
     "hypivisor/registry.py",
     "hypivisor/router.py",
+    "node/agent_record.py",
     "node/eventlog.py",
     "node/outbox.py",
     "node/roster.py",
