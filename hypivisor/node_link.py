@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 from hyperpi import strict_json
 from hyperpi.address import NodeId
-from hyperpi.errors import BadMessage, NodeUnreachable
+from hyperpi.errors import NodeUnreachable
 from hyperpi.event import Cursor, Reset
 from hyperpi.frames import FrameQueue
 from hyperpi.roles import Caller
 from hyperpi.wire import convert
+from hyperpi.wire.calls import Calls
 from hyperpi.wire.hyperpi.v1 import mesh_pb2
 
 SUBSCRIBE_S = 10.0
@@ -54,7 +55,7 @@ class NodeLink:
         self.restored = False  # its disk came from a copy lately
         self.over = asyncio.Event()
         self._numbers = itertools.count(1)
-        self._calls: dict[int, asyncio.Future[bytes]] = {}
+        self._calls = Calls("the node")
         self._working: set[asyncio.Task[None]] = set()
         self._subscriptions: dict[int, Subscription] = {}
 
@@ -69,33 +70,30 @@ class NodeLink:
         task.add_done_callback(self._working.discard)
 
     async def call(self, method: str, params: bytes, caller: Caller, timeout_s: float) -> bytes:
-        """Ask the node; the encoded result. Raises its error; NodeUnreachable on silence or a lost link."""
-        call = mesh_pb2.Call(
-            call=next(self._numbers),
-            method=method,
-            params_json=params,
-            caller=convert.caller_to_wire(caller),
-            timeout_ms=int(timeout_s * 1000),
-        )
-        self.send(call=call)
-        return await self._reply(call.call, timeout_s)
+        """Ask the node; the encoded result. Raises its error; NodeUnreachable on silence or a lost link,
+        BadMessage when the answer is not JSON.
+        """
+
+        def send(number: int) -> None:
+            self.send(
+                call=mesh_pb2.Call(
+                    call=number,
+                    method=method,
+                    params_json=params,
+                    caller=convert.caller_to_wire(caller),
+                    timeout_ms=int(timeout_s * 1000),
+                )
+            )
+
+        return strict_json.sound(await self._calls.ask(send, timeout_s))
 
     async def watch_bank(self, bank: int, whole: bool) -> None:
         """Have the node tell of a bank's rows. Raises its error, or NodeUnreachable."""
-        wanted = mesh_pb2.WatchBank(call=next(self._numbers), bank=bank, whole=whole)
-        self.send(watch_bank=wanted)
-        await self._reply(wanted.call, SUBSCRIBE_S)
 
-    async def _reply(self, number: int, timeout_s: float) -> bytes:
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._calls[number] = answer
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await answer
-        except TimeoutError:
-            raise NodeUnreachable(f"the node did not answer within {timeout_s:g} s") from None
-        finally:
-            self._calls.pop(number, None)
+        def send(number: int) -> None:
+            self.send(watch_bank=mesh_pb2.WatchBank(call=number, bank=bank, whole=whole))
+
+        await self._calls.ask(send, SUBSCRIBE_S)
 
     async def subscribe(
         self, stream: str, cursor: Cursor | None, watcher: Watcher, begin: Callable[[], None]
@@ -129,16 +127,7 @@ class NodeLink:
 
     def replied(self, reply: mesh_pb2.Reply) -> None:
         """An answer to a call of ours; a late one is dropped."""
-        answer = self._calls.get(reply.call)
-        if answer is None or answer.done():
-            return
-        if reply.HasField("error"):
-            answer.set_exception(convert.error_from_wire(reply.error))
-        else:
-            try:
-                answer.set_result(strict_json.sound(reply.result_json))
-            except BadMessage as exc:
-                answer.set_exception(exc)
+        self._calls.replied(reply)
 
     def subscribed(self, answer: mesh_pb2.Subscribed) -> None:
         """The node has begun (or refused) a subscription."""
@@ -163,9 +152,7 @@ class NodeLink:
         for task in self._working:
             task.cancel()
         gone = NodeUnreachable("the node's link has ended", hint="it is dialling again")
-        for answer in self._calls.values():
-            if not answer.done():
-                answer.set_exception(gone)
+        self._calls.lost(gone)
         for subscription in self._subscriptions.values():
             if not subscription.opened.done():
                 subscription.opened.set_exception(gone)

@@ -6,7 +6,6 @@ the writer holds a cursor into each watched agent's ring, so a slow link costs n
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import platform
 import random
@@ -26,11 +25,11 @@ from hyperpi.errors import HyperPiError, NodeUnreachable
 from hyperpi.event import Reset
 from hyperpi.frames import BATCH_BYTES, FrameQueue
 from hyperpi.roles import Caller
-from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
 from node.agents import Agents, Observer
 from node.bank_feeds import BankFeeds
 from node.link_banks import LinkBanks
+from node.link_calls import LinkCalls
 from node.link_streams import LinkStreams
 from node.terminals import Terminals
 
@@ -146,7 +145,6 @@ class Link(Observer):
         self._boot = boot
         self._restored = restored
         self._address = address
-        self._call = call
         self._status = status
         self._welcomed = welcomed
         self._state_changed = changed
@@ -155,12 +153,10 @@ class Link(Observer):
         self._changed: dict[AgentId, None] = {}
         self._streams = LinkStreams(agents, terminals, self._put, self._wake)
         self._banks = LinkBanks(banks, lambda: agents.node, self._wake)
-        self._calls: dict[int, asyncio.Future[bytes]] = {}
-        self._numbers = itertools.count(1)
+        self._calls = LinkCalls(call, self._put)
         self._leaving: str | None = None
         self._retry_now = asyncio.Event()
         self._beat_s = 5.0  # until the welcome says otherwise
-        self._running: set[asyncio.Task[None]] = set()  # calls of this stream that are being worked on
 
     # --- for the rest of the node ----------------------------------------------------------------------
 
@@ -192,26 +188,11 @@ class Link(Observer):
 
     async def ask(self, method: str, params: Json, caller: Caller, timeout_s: float) -> bytes:
         """Call the hypivisor in the name of this machine's owner. Raises its error; NodeUnreachable."""
-        number = next(self._numbers)
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._calls[number] = answer
-        try:
-            call = mesh_pb2.Call(
-                call=number,
-                method=method,
-                params_json=strict_json.encode(params),
-                caller=convert.caller_to_wire(caller),
-            )
-            if not self.send(call=call):
-                if self.refused is not None:
-                    raise NodeUnreachable(self.refused.reason, hint=self.refused.hint)
-                raise NodeUnreachable("the hypivisor cannot be reached now")
-            async with asyncio.timeout(timeout_s):
-                return await answer
-        except TimeoutError:
-            raise NodeUnreachable("the hypivisor did not answer") from None
-        finally:
-            self._calls.pop(number, None)
+        if self._queue is None:
+            if self.refused is not None:
+                raise NodeUnreachable(self.refused.reason, hint=self.refused.hint)
+            raise NodeUnreachable("the hypivisor cannot be reached now")
+        return await self._calls.ask(method, params, caller, timeout_s)
 
     def say_goodbye(self, reason: str) -> None:
         """End the present stream politely; `leave` also tells the mesh to expect no return."""
@@ -346,9 +327,7 @@ class Link(Observer):
             self._state_changed()
         self._streams.close()
         self._banks.close()
-        for answer in self._calls.values():
-            if not answer.done():
-                answer.set_exception(NodeUnreachable("the link has ended"))
+        self._calls.lost()
 
     def _refusal(self, code: Any, details: str) -> bool:
         """Remember why the hypivisor does not want us, for `doctor`; whether that is what the status means.
@@ -381,7 +360,7 @@ class Link(Observer):
             if reader.done():
                 reader.result()
         finally:
-            tasks = (reader, status, *self._running)
+            tasks = (reader, status, *self._calls.answering)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -444,11 +423,9 @@ class Link(Observer):
             case "unwatch_bank":
                 self._banks.unwatch(frame.unwatch_bank.bank)
             case "call":
-                task = asyncio.ensure_future(self._answer(frame.call))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                self._calls.asked(frame.call)
             case "reply":
-                self._replied(frame.reply)
+                self._calls.replied(frame.reply)
             case "routed":
                 self._scrolls.routed(frame.routed)
             case "delivery":
@@ -466,29 +443,6 @@ class Link(Observer):
                 pass
             case unknown:
                 log.debug("a frame was skipped kind=%s", unknown)
-
-    async def _answer(self, call: mesh_pb2.Call) -> None:
-        try:
-            params = msgspec.json.decode(call.params_json)
-            async with asyncio.timeout(call.timeout_ms / 1000 or None):
-                result = await self._call(call.method, params, convert.caller_from_wire(call.caller))
-            reply = mesh_pb2.Reply(call=call.call, result_json=result)
-        except TimeoutError:
-            return  # nobody waits for it any more
-        except Exception as exc:  # a boundary: an error of ours is an answer, and must not end the link
-            if not isinstance(exc, HyperPiError):
-                log.exception("a call failed method=%s", call.method)
-            reply = mesh_pb2.Reply(call=call.call, error=convert.error_to_wire(exc))
-        self.send(reply=reply)
-
-    def _replied(self, reply: mesh_pb2.Reply) -> None:
-        answer = self._calls.get(reply.call)
-        if answer is None or answer.done():
-            return
-        if reply.HasField("error"):
-            answer.set_exception(convert.error_from_wire(reply.error))
-        else:
-            answer.set_result(reply.result_json)
 
     # --- what is reported ------------------------------------------------------------------------------
 

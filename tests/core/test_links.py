@@ -282,7 +282,10 @@ async def test_who_watches_over_a_stream_that_a_newer_one_replaces_is_told_to_as
     await watching(service, node, watcher)
     bank = asyncio.ensure_future(service.banks.watch(Bank(DEN, 8), whole=False))
     await asyncio.sleep(0)
-    service.links[DEN].replied(mesh_pb2.Reply(call=2, result_json=b"{}"))
+    (asked,) = [
+        f.watch_bank for f in service.links[DEN].queue.take() if f.WhichOneof("frame") == "watch_bank"
+    ]
+    service.links[DEN].replied(mesh_pb2.Reply(call=asked.call, result_json=b"{}"))
     looking = await bank
     older = service.links[DEN]
     hello = mesh_pb2.Hello(protocol=1, boot=2, agents=[mesh_pb2.AgentReport(agent=LEAD, agent_json=REPORT)])
