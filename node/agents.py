@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from hyperpi import contract, strict_json
+from hyperpi import contract
 from hyperpi.address import AgentId
 from hyperpi.clock import rfc3339
 from hyperpi.errors import HyperPiError, NodeUnreachable, UnknownMethod
-from hyperpi.event import Cursor, Reset
+from hyperpi.event import Reset
 from hyperpi.process_tree import Relative
 from node import tty
 from node.agent_record import AgentRecord, agent_shape
@@ -25,16 +25,12 @@ from node.eventlog import EventLog
 from node.keeping.processes import BOOT_TAG
 from node.process import ExitWatch, is_alive, process_start
 from node.roster import GRACE_S, Roster
-from node.transcript import beyond, broken_off, transcript
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0  # an agent silent for this long is asked whether it is there
 MISSED_BEATS = 3
 QUIET_S = 3.0  # a program in a terminal that has shown nothing for so long waits for somebody
-ASK_S = 10.0  # for what an agent answers from memory
-SNAPSHOT_ENTRIES = 200
-EVERYTHING = 1 << 40  # bytes: more than a ring may hold
 
 
 class AgentConnection(Protocol):
@@ -50,15 +46,6 @@ class AgentConnection(Protocol):
 
     def notify(self, method: str, params: dict[str, Any]) -> None:
         """See hyperpi.rpc.Connection.notify."""
-
-
-class History(Protocol):
-    """Where the conversation of an agent that has ended is read from."""
-
-    async def entries(
-        self, record: AgentRecord, before: str | None, limit: int
-    ) -> tuple[list[dict[str, Any]], bool] | None:
-        """Entries oldest first and whether older ones exist; None when nothing was kept."""
 
 
 class Observer:
@@ -86,7 +73,7 @@ class Observer:
 class Agents:
     """Facts from sockets and processes go in; observers are told what changed."""
 
-    def __init__(self, roster: Roster, history: History, *, node: str, node_name: str) -> None:
+    def __init__(self, roster: Roster, *, node: str, node_name: str) -> None:
         self.roster = roster
         self.node, self.node_name = node, node_name
         self.watchers: dict[AgentId, int] = {}
@@ -95,7 +82,6 @@ class Agents:
         self.pending: Callable[[AgentId], list[contract.Approval]] = lambda _: []  # what it waits for
         self.stored: Callable[[AgentId], list[contract.QueuedPrompt]] = lambda _: []  # kept here for it
         self._queues: dict[AgentId, list[contract.QueuedPrompt]] = {}  # what waits in the agent
-        self._history = history
         self._logs: dict[AgentId, EventLog] = {}
         self._connections: dict[AgentId, AgentConnection] = {}
         self._exits: dict[AgentId, ExitWatch] = {}
@@ -431,73 +417,6 @@ class Agents:
         watch = ExitWatch(record.pid, record.pid_start)
         self._exits[record.id] = watch
         watch.start(lambda: self._ended(record.id))
-
-    # --- asking the agent ------------------------------------------------------------------------------
-
-    async def snapshot(self, agent: AgentId) -> tuple[Cursor, bytes]:
-        """The whole conversation as of a place in its stream, encoded as the contract's snapshot."""
-        record = self.roster.get(agent)
-        connection = self._connections.get(agent)
-        if connection is not None:
-            eventlog = self.log_of(agent)
-
-            def here() -> Cursor:
-                return Cursor(eventlog.ring.epoch, eventlog.ring.head)
-
-            try:
-                raw, cursor = await connection.call_raw(
-                    "snapshot", {"limit": SNAPSHOT_ENTRIES}, ASK_S, at_answer=here
-                )
-            except UnknownMethod:
-                return self._stream_only(record)
-            return cursor, self._complete_snapshot(record, raw)
-        kept = await self._history.entries(record, None, SNAPSHOT_ENTRIES)
-        if kept is None:
-            return self._stream_only(record)
-        ring = self.log_of(agent).ring
-        told = transcript(ring.since(ring.oldest, EVERYTHING), ended=True)
-        entries = kept[0] + beyond(kept[0], told["entries"])
-        if record.interrupted:
-            entries = broken_off(entries)
-        body = strict_json.encode({"entries": entries, "more": kept[1], "running": None})
-        return Cursor(ring.epoch, ring.head), self._complete_snapshot(record, msgspec.Raw(body))
-
-    def _stream_only(self, record: AgentRecord) -> tuple[Cursor, bytes]:
-        """For a program that keeps no conversation: what the ring still holds of it."""
-        ring = self.log_of(record.id).ring
-        told = transcript(ring.since(ring.oldest, EVERYTHING), ended=not record.live)
-        if record.interrupted:
-            told["entries"] = broken_off(told["entries"])
-        body = msgspec.Raw(strict_json.encode(told))
-        return Cursor(ring.epoch, ring.head), self._complete_snapshot(record, body)
-
-    def _complete_snapshot(self, record: AgentRecord, raw: msgspec.Raw) -> bytes:
-        said: dict[str, msgspec.Raw] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-        known: Mapping[str, Any] = {
-            "entries": [],
-            "more": False,
-            "running": None,
-            "tools": record.tools,
-            "model": record.model,
-            "thinking": record.thinking,
-            "session": record.session,
-            "usage": record.usage,
-        }
-        ours = {"state": record.state, "pending": self.pending(record.id), "queue": self.queue(record.id)}
-        return strict_json.encode({**known, **said, **ours})
-
-    async def history(self, agent: AgentId, before: str, limit: int) -> bytes:
-        """Entries older than `before`, encoded {entries, more}."""
-        record = self.roster.get(agent)
-        connection = self._connections.get(agent)
-        if connection is not None:
-            try:
-                raw, _ = await connection.call_raw("history", {"before": before, "limit": limit}, ASK_S)
-            except UnknownMethod:
-                return b'{"entries":[],"more":false}'
-            return bytes(raw)
-        entries, more = await self._history.entries(record, before, limit) or ([], False)
-        return strict_json.encode({"entries": entries, "more": more})
 
     # --- heartbeat -------------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ from node.prompts import Prompts
 from node.recorded import RecordedBackend
 from node.renewal import Renewal
 from node.scroll_desk import ScrollDesk
+from node.snapshots import Snapshots
 from node.spawn import start_heir
 from node.spawning import Spawning
 from node.terminals import Terminals
@@ -96,9 +97,7 @@ class Node:
         known = self.membership
         name = known.node_name if known else clean_name(config.name or socket.gethostname(), "node")
         histories = Histories(config.home.make("node", "transcripts"))
-        self.agents = Agents(
-            self.store.load(), histories, node=known.node_id if known else UNJOINED, node_name=name
-        )
+        self.agents = Agents(self.store.load(), node=known.node_id if known else UNJOINED, node_name=name)
         self.prompts = Prompts(self.agents, self._notify, files.prompts)
         self.approvals = ApprovalDesk(
             self.agents, files.approvals, lambda: self.policy.approvals, self._notify
@@ -129,6 +128,7 @@ class Node:
         )
         desks = Desks(
             self.agents,
+            Snapshots(self.agents, histories),
             self.prompts,
             self.approvals,
             self.scrolls,

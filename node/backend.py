@@ -35,6 +35,7 @@ from node.mirrors import Mirrors
 from node.process import is_alive, wait_for_end
 from node.prompts import Prompts
 from node.scroll_desk import ScrollDesk
+from node.snapshots import Snapshots
 from node.spawn import TerminalSize
 from node.spawning import Spawning
 from node.terminals import Terminals
@@ -51,16 +52,18 @@ Handler = Callable[[Json, Caller], Awaitable[Any]]
 class LocalFeed:
     """One viewer's hold on an agent's ring: a `viewer.Feed`."""
 
-    def __init__(self, agent: AgentId, agents: Agents, released: Callable[["LocalFeed"], None]) -> None:
+    def __init__(
+        self, agent: AgentId, ring: Ring, snapshots: Snapshots, released: Callable[["LocalFeed"], None]
+    ) -> None:
         self.agent: str = agent
-        self.ring: Ring = agents.log_of(agent).ring
+        self.ring = ring
         self.ended: Reset | None = None
-        self._agents = agents
+        self._snapshots = snapshots
         self._released = released
 
     async def snapshot(self) -> tuple[Cursor, bytes]:
         """See viewer.Feed."""
-        return await self._agents.snapshot(AgentId(self.agent))
+        return await self._snapshots.snapshot(AgentId(self.agent))
 
     def release(self) -> None:
         """See viewer.Feed."""
@@ -93,6 +96,7 @@ class Desks:
     """The parts that answer."""
 
     agents: Agents
+    snapshots: Snapshots
     prompts: Prompts
     approvals: ApprovalDesk
     scrolls: ScrollDesk
@@ -164,7 +168,9 @@ class Backend(Observer):
     async def feed(self, agent: str, cursor: Cursor | None) -> LocalFeed:
         """See viewer.Backend."""
         record = self._desks.agents.resolve(agent)
-        feed = LocalFeed(record.id, self._desks.agents, self._release)
+        feed = LocalFeed(
+            record.id, self._desks.agents.log_of(record.id).ring, self._desks.snapshots, self._release
+        )
         self._feeds.setdefault(record.id, set()).add(feed)
         self._count_watchers(record.id)
         return feed
@@ -244,13 +250,13 @@ class Backend(Observer):
         return {**shape, "card": card}
 
     async def _agent_snapshot(self, params: Json, _caller: Caller) -> Json:
-        cursor, snapshot = await self._desks.agents.snapshot(self._agent(params))
+        cursor, snapshot = await self._desks.snapshots.snapshot(self._agent(params))
         return {"epoch": cursor.epoch, "seq": cursor.seq, "snapshot": msgspec.Raw(snapshot)}
 
     async def _agent_history(self, params: Json, _caller: Caller) -> Any:
         wanted = contract.params_of(contract.History, params)
         limit = max(1, min(wanted.limit, 500))
-        return msgspec.Raw(await self._desks.agents.history(self._agent(params), wanted.before, limit))
+        return msgspec.Raw(await self._desks.snapshots.history(self._agent(params), wanted.before, limit))
 
     async def _agent_prompt(self, params: Json, caller: Caller) -> Json:
         wanted = contract.params_of(contract.Prompt, params)

@@ -15,7 +15,7 @@ from node.transcript_file import page_of, read_transcript, transcript_path
 
 
 class Histories(Observer):
-    """See node.agents.History; and forgets what was kept of an agent with the agent."""
+    """See node.snapshots.History; and forgets what was kept of an agent with the agent."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -35,7 +35,7 @@ HIDDEN = frozenset(
 
 
 class SessionFiles:
-    """See node.agents.History."""
+    """See node.snapshots.History."""
 
     async def entries(
         self, record: AgentRecord, before: str | None, limit: int

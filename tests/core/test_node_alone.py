@@ -24,9 +24,9 @@ class Nothing:
 
 @pytest.fixture
 def backend() -> Backend:
-    agents = Agents(Roster(), Nothing(), node="n-den", node_name="den")  # type: ignore[arg-type]
+    agents = Agents(Roster(), node="n-den", node_name="den")
     nothing = Nothing()
-    desks = Desks(agents, *[nothing] * 10)  # type: ignore[arg-type]
+    desks = Desks(agents, *[nothing] * 11)  # type: ignore[arg-type]
     return Backend(desks, lambda: msgspec.UNSET)  # type: ignore[arg-type,return-value]
 
 

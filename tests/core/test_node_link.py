@@ -15,11 +15,6 @@ from node.roster import Roster
 GRPC_BYTES = 4 << 20  # a larger message ends the stream
 
 
-class NoHistory:
-    async def entries(self, record, before, limit):
-        return None
-
-
 @pytest.fixture
 def agents() -> Agents:
     roster = Roster()
@@ -33,7 +28,7 @@ def agents() -> Agents:
             request_id=f"r-{number}",
             now=1.0,
         )
-    return Agents(roster, NoHistory(), node="n-den", node_name="den")
+    return Agents(roster, node="n-den", node_name="den")
 
 
 @pytest.fixture

@@ -33,11 +33,6 @@ from node.roster import Roster
 ANN = Caller("ann", OPERATOR, "pide")
 
 
-class NoHistory:
-    async def entries(self, record: Any, before: Any, limit: int) -> None:
-        return None
-
-
 class SmallAgent:
     """The agent's end of its socket: takes a prompt when it may."""
 
@@ -98,7 +93,7 @@ class Desk:
         )
         self.id = record.id
         self.told: list[tuple[str, str]] = []
-        self.agents = Agents(roster, NoHistory(), node="n-den", node_name="den")
+        self.agents = Agents(roster, node="n-den", node_name="den")
         self.prompts = Prompts(self.agents, self._told, self.shelf)
         self.unattended: list[asyncio.Task[None]] = []
         self.prompts.use(self._spawn)

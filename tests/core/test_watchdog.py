@@ -104,7 +104,7 @@ class Connection:
 
 @pytest.fixture
 def agents() -> Agents:
-    return Agents(Roster(), None, node="n", node_name="den")  # type: ignore[arg-type]
+    return Agents(Roster(), node="n", node_name="den")
 
 
 async def test_an_agent_becomes_stuck_says_why_and_comes_out_of_it(agents: Agents, monkeypatch):
