@@ -36,7 +36,7 @@ from bench.running import (
     write_join_token,
 )
 from bench.unguarded import CHECKED, SWITCHED, UNCHECKED, WITH, WITHOUT
-from hyperpi import roles, tls
+from hyperpi import channels, roles, tls
 from hypivisor.trust import open_gate
 from node import identity
 
@@ -203,7 +203,7 @@ def pure_costs() -> list[Figure]:
         roles.narrowed(caller, "scroll.send", SCROLL)
 
     with tempfile.TemporaryDirectory(prefix="hpb-") as folder, open_gate(Path(folder), "bench", None) as gate:
-        nodes = tls.NodesOnly(gate.mesh.id, gate.trust.is_revoked)
+        nodes = channels.NodesOnly(gate.mesh.id, gate.trust.is_revoked)
         node = gate.enroller.adopt(tls.public_key(tls.new_key()), "bench", "bench", "127.0.0.1").node
         uri = tls.node_uri(gate.mesh.id, node.id).encode()
         context = {"ssl_tls_version": [b"TLSv1.3"], "peer_spiffe_id": [uri]}
@@ -393,7 +393,7 @@ async def handshake_ms(system: System, machine: System) -> float:
     assert known is not None
     started = time.perf_counter()
     address = f"127.0.0.1:{system.said('hypivisor')['grpc_port']}"
-    async with tls.open_channel(address, identity=known.identity) as channel:
+    async with channels.open_channel(address, identity=known.identity) as channel:
         await asyncio.wait_for(channel.channel_ready(), PATIENCE_S)
         return (time.perf_counter() - started) * 1e3
 

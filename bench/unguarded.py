@@ -12,7 +12,7 @@ import asyncio
 import signal
 from typing import Any
 
-from hyperpi import roles, tls
+from hyperpi import channels, roles
 from hyperpi.cli import main as command
 from hypivisor.link_service import LinkService
 
@@ -64,7 +64,7 @@ async def _dialled_anew(links: LinkService) -> None:
     print(SWITCHED, flush=True)
 
 
-_check, _narrowed, _intercept = roles.check, roles.narrowed, tls.NodesOnly.intercept_service
+_check, _narrowed, _intercept = roles.check, roles.narrowed, channels.NodesOnly.intercept_service
 
 
 async def _not_intercepted(_self: Any, continuation: Any, details: Any) -> Any:
@@ -72,7 +72,7 @@ async def _not_intercepted(_self: Any, continuation: Any, details: Any) -> Any:
 
 
 def _guard_streams(is_guarded: bool) -> None:
-    tls.NodesOnly.intercept_service = _intercept if is_guarded else _not_intercepted  # type: ignore[method-assign]
+    channels.NodesOnly.intercept_service = _intercept if is_guarded else _not_intercepted  # type: ignore[method-assign]
 
 
 def _guard_calls(is_guarded: bool) -> None:

@@ -12,7 +12,7 @@ RETRY_S = (0.1, 2.0)  # first and longest wait before a stream is opened again
 
 def error_of(exc: grpc.aio.AioRpcError) -> HyperPiError:
     """The status of a stream as an error of ours."""
-    details, _, hint = (exc.details() or str(exc.code())).partition("\n")  # as tls.refusal_text writes it
+    details, _, hint = (exc.details() or str(exc.code())).partition("\n")  # see channels.refusal_text
     if exc.code() == grpc.StatusCode.NOT_FOUND:
         return NotFound(details)
     if exc.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:

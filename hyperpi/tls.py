@@ -1,69 +1,39 @@
-"""Who is who on the wire: keys, certificates, names and gRPC credentials of a mesh.
+"""Who is who on the wire: names, keys and certificates of a mesh.
 
 Every machine-to-machine connection is TLS 1.3 with certificates of one mesh CA. A node is what its
 certificate says (`spiffe://<mesh>/node/<id>`), never what a payload says. Issuing is the hypivisor's
-business (`hypivisor.ca`); this module makes requests, reads certificates and builds credentials.
+business (`hypivisor.ca`); this module makes requests and reads certificates; `channels` puts them to use.
 """
 
-import asyncio
-import base64
-import binascii
-import hashlib
-import hmac
-import inspect
 import logging
-import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
 
-import grpc
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from hyperpi.errors import BadRequest, HyperPiError, NotForThisRole, Unauthenticated
-from hyperpi.status import status_of
+from hyperpi import secret_text
+from hyperpi.errors import BadRequest, Unauthenticated
 
 log = logging.getLogger(__name__)
 
 SERVER_NAME = "hypivisor.hyperpi.internal"  # the DNS SAN of every hypivisor; hosts and addresses may change
-REFUSAL_KEY = "hyperpi-refusal"  # trailing metadata of a refused enrolment: the name of a pb.Refusal
-TOKEN_SECRET_BYTES = 20  # 160 bits
-FIRST_MESSAGE_S = 5.0  # a refused client that sends nothing learns nothing either
 MAX_CSR_BYTES = 4096  # a P-256 request has about 250
 
 # Certificates begin that much before they are issued: a clock that is wrong by a day, on either side, breaks
 # no handshake, and what is wrong can be said over the connection.
 BACKDATE_S = 2 * 86_400.0
 
-_SPIFFE_NODE = re.compile(r"spiffe://([a-z2-7]{16})/node/([a-z0-9-]{1,64})")
 _SPIFFE_MESH = re.compile(r"spiffe://([a-z2-7]{16})")
-_JOIN_TOKEN = re.compile(r"hp1-([a-z2-7]{52})-([a-z2-7]{8})\.([a-z2-7]{26,64})")
 
 
 class BadCertificate(Unauthenticated):
     """A certificate is not what it must be here; says which rule it breaks. Not retryable."""
-
-
-class NodeRevoked(NotForThisRole):
-    """This node may not take part any more. Not retryable."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "this machine was revoked: the mesh does not trust it any more",
-            hint="to let it in again, as another node, run `hyperpi node join` there with a new token",
-        )
-
-
-class BadJoinToken(BadRequest):
-    """The text is not a join token. Not retryable."""
 
 
 # --- names -------------------------------------------------------------------------------------------
@@ -71,12 +41,7 @@ class BadJoinToken(BadRequest):
 
 def new_mesh_id() -> str:
     """A random id of 16 characters of lower-case base32 (80 bits): the trust domain of every SPIFFE id."""
-    return base32(secrets.token_bytes(10))
-
-
-def base32(raw: bytes) -> str:
-    """Lower-case RFC 4648 base32 without padding."""
-    return base64.b32encode(raw).decode().rstrip("=").lower()
+    return secret_text.base32(secrets.token_bytes(10))
 
 
 def node_uri(mesh_id: str, node_id: str) -> str:
@@ -95,19 +60,6 @@ def mesh_id_of(ca_pem: bytes) -> str:
         if match := _SPIFFE_MESH.fullmatch(uri):
             return match[1]
     raise BadCertificate("this is not the certificate of a mesh CA")
-
-
-def peer_node_id(auth_context: Mapping[str, Iterable[bytes]], mesh_id: str) -> str:
-    """The node id in the verified certificate of a gRPC peer. Raises Unauthenticated.
-
-    `auth_context` is what grpc's ServicerContext.auth_context() returns; grpc sets `peer_spiffe_id` only when
-    a certificate has exactly one URI name.
-    """
-    found = [raw.decode("ascii", "replace") for raw in auth_context.get("peer_spiffe_id", ())]
-    match = _SPIFFE_NODE.fullmatch(found[0]) if len(found) == 1 else None
-    if match is None or match[1] != mesh_id:
-        raise Unauthenticated("the peer has no node certificate of this mesh", hint="join the mesh again")
-    return match[2]
 
 
 # --- keys, requests, certificates --------------------------------------------------------------------
@@ -273,223 +225,3 @@ def _may_serve(certificate: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         return False
     return ExtendedKeyUsageOID.SERVER_AUTH in usage
-
-
-# --- join tokens and six digits ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class JoinToken:
-    """`hp1-<CA fingerprint, base32>-<id>.<secret>`: whom to trust, and the right to join once."""
-
-    ca_fingerprint: bytes
-    id: str
-    secret: str = field(repr=False)
-
-
-def format_join_token(token: JoinToken) -> str:
-    """The text form of a join token, lower case."""
-    return f"hp1-{base32(token.ca_fingerprint)}-{token.id}.{token.secret}"
-
-
-def parse_join_token(text: str) -> JoinToken:
-    """Read a join token, upper or lower case, blanks around it allowed. Raises BadJoinToken."""
-    match = _JOIN_TOKEN.fullmatch(text.strip().lower())
-    if match is None:
-        raise BadJoinToken(
-            "this is not a join token", hint="make one with `hyperpi token create --role node`"
-        )
-    try:
-        found = base64.b32decode(match[1].upper() + "====")
-    except binascii.Error:
-        raise BadJoinToken("the join token is damaged", hint="copy it again, whole") from None
-    return JoinToken(found, match[2], match[3])
-
-
-def join_commitment(nonce: bytes) -> bytes:
-    """What the hypivisor shows before it sees the node's key, so that it cannot choose the code."""
-    return hashlib.sha256(b"hyperpi join commitment v1" + nonce).digest()
-
-
-def join_code(ca_fingerprint: bytes, node_key: bytes, node_nonce: bytes, server_nonce: bytes) -> str:
-    """The six digits that both sides show, from all that an impostor would have to change.
-
-    Every part is hashed with its length first, so that no two sets of parts read the same. The scheme is
-    commit, then reveal, as in ZRTP's short authentication string (RFC 6189, 4.4.1.1): an impostor gets one
-    guess in a million per attempt that two people look at.
-    """
-    digest = hashlib.sha256(b"hyperpi join code v1")
-    for part in (ca_fingerprint, node_key, node_nonce, server_nonce):
-        digest.update(len(part).to_bytes(4) + part)
-    return f"{int.from_bytes(digest.digest()[:8]) % 1_000_000:06d}"
-
-
-def same(one: bytes | str, other: bytes | str) -> bool:
-    """Whether two secrets are equal, in time that does not depend on where they differ."""
-    left = one.encode() if isinstance(one, str) else one
-    right = other.encode() if isinstance(other, str) else other
-    return hmac.compare_digest(left, right)
-
-
-# --- gRPC --------------------------------------------------------------------------------------------
-
-_CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
-    ("grpc.ssl_target_name_override", SERVER_NAME),
-    ("grpc.enable_http_proxy", 0),  # a mesh is reached directly; a proxy for the web is not on its path
-)
-
-
-def server_credentials(identity: Identity, *, client_certificates: bool) -> grpc.ServerCredentials:
-    """TLS for a server. client_certificates=True demands one of the same CA (mTLS); False asks for none.
-
-    Fixed for the life of the server on purpose: with grpc's dynamic credentials, handshakes at the same time
-    as a reload crashed the process (grpcio 1.85.1: fifty concurrent clients, a segmentation fault).
-    """
-    pair = (identity.key_pem, identity.certificate_pem)
-    return grpc.ssl_server_credentials(
-        [pair], identity.ca_pem if client_certificates else None, client_certificates
-    )
-
-
-def open_channel(
-    address: str,
-    *,
-    identity: Identity | None = None,
-    root_pem: bytes | None = None,
-    options: Sequence[tuple[str, Any]] = (),
-) -> grpc.aio.Channel:
-    """A channel to a hypivisor at HOST:PORT, whose certificate must be for SERVER_NAME.
-
-    With `identity`: mTLS. With `root_pem`: only the server shows a certificate, which must be (issued by) it.
-    """
-    if identity is not None:
-        credentials = grpc.ssl_channel_credentials(
-            identity.ca_pem, identity.key_pem, identity.certificate_pem
-        )
-    elif root_pem is not None:
-        credentials = grpc.ssl_channel_credentials(root_pem)
-    else:
-        raise ValueError("either an identity or a root certificate")  # never the system's roots
-    return grpc.aio.secure_channel(address, credentials, options=[*_CHANNEL_OPTIONS, *options])
-
-
-Asks = TypeVar("Asks")
-Answers = TypeVar("Answers")
-
-
-class Tls13Only(grpc.aio.ServerInterceptor):
-    """Refuses calls over anything older than TLS 1.3, which grpc for Python has no option for."""
-
-    async def intercept_service(
-        self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Asks, Answers] | None"]
-        ],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> "grpc.RpcMethodHandler[Asks, Answers] | None":
-        """Put `admit` before the handler: who the peer is is known only once the call runs."""
-        handler = await continuation(handler_call_details)
-        return None if handler is None else _guarded(handler, self.admit)
-
-    def admit(self, auth_context: Mapping[str, Iterable[bytes]]) -> None:
-        """Raise a HyperPiError unless a call of this peer may be served."""
-        if [*auth_context.get("ssl_tls_version", ())] != [b"TLSv1.3"]:
-            raise Unauthenticated("this needs TLS 1.3")
-
-
-class NodesOnly(Tls13Only):
-    """Admits nodes of one mesh that are not revoked, over TLS 1.3.
-
-    `is_revoked` and `turned_away`, which is told of those that are, must not block.
-    """
-
-    def __init__(
-        self,
-        mesh_id: str,
-        is_revoked: Callable[[str], bool],
-        turned_away: Callable[[str, NodeRevoked], None] = lambda node, exc: None,
-    ) -> None:
-        self._mesh_id = mesh_id
-        self._is_revoked = is_revoked
-        self._turned_away = turned_away
-
-    def admit(self, auth_context: Mapping[str, Iterable[bytes]]) -> None:
-        """Raise Unauthenticated or NodeRevoked unless this peer is a node that we trust."""
-        super().admit(auth_context)
-        node = peer_node_id(auth_context, self._mesh_id)
-        if self._is_revoked(node):
-            exc = NodeRevoked()
-            self._turned_away(node, exc)
-            raise exc
-
-
-def refusal_text(exc: HyperPiError) -> str:
-    """The details of the status that ends a node's call: what is wrong, a newline, what to do about it."""
-    return f"{exc}\n{exc.hint or ''}".strip()
-
-
-def _guarded(
-    handler: "grpc.RpcMethodHandler[Any, Any]", admit: Callable[[Mapping[str, Iterable[bytes]]], None]
-) -> "grpc.RpcMethodHandler[Any, Any]":
-    async def check(context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        try:
-            admit(context.auth_context())
-        except HyperPiError as exc:
-            if handler.request_streaming:
-                # A stream refused before its first message ends as INTERNAL in grpc's asyncio client.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(FIRST_MESSAGE_S):
-                        await context.read()
-            await context.abort(grpc.StatusCode[status_of(exc).grpc], refusal_text(exc))
-
-    async def coroutine(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        await check(context)
-        return await inner(request, context)
-
-    async def generator(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        await check(context)
-        async with aclosing(inner(request, context)) as answers:
-            async for answer in answers:
-                yield answer
-
-    sides = (handler.request_streaming, handler.response_streaming)
-    kind = "_".join("stream" if streaming else "unary" for streaming in sides)
-    inner = getattr(handler, kind)
-    make = getattr(grpc, f"{kind}_rpc_method_handler")
-    guarded: grpc.RpcMethodHandler[Any, Any] = make(
-        generator if inspect.isasyncgenfunction(inner) else coroutine,
-        handler.request_deserializer,
-        handler.response_serializer,
-    )
-    return guarded
-
-
-# --- files -------------------------------------------------------------------------------------------
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace a file whole and durably; only its owner can read it (0600). Raises OSError.
-
-    The old file or the new one is there after a crash, never a mixture.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and removals in a folder durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

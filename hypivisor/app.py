@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 
-from hyperpi import contract, discovery, runfile, tls
+from hyperpi import channels, contract, discovery, runfile, secret_text, tls
 from hyperpi.address import NodeId, new_id
 from hyperpi.candidates import NODE_TYPE
 from hyperpi.clock import rfc3339
@@ -208,10 +208,10 @@ def _link_server(
     """The server for nodes, not yet started, and its port. Raises Conflict."""
     server = grpc.aio.server(
         options=SERVER_OPTIONS,
-        interceptors=[tls.NodesOnly(gate.mesh.id, gate.trust.is_revoked, gate.trust.turned_away)],
+        interceptors=[channels.NodesOnly(gate.mesh.id, gate.trust.is_revoked, gate.trust.turned_away)],
     )
     mesh_pb2_grpc.add_MeshServicer_to_server(links, server)
-    credentials = tls.server_credentials(identity, client_certificates=True)
+    credentials = channels.server_credentials(identity, client_certificates=True)
     with _port_conflict(config.grpc_port, "--grpc-port"):
         return server, server.add_secure_port(f"{config.node_host}:{config.grpc_port}", credentials)
 
@@ -259,7 +259,7 @@ def _open_door(
     )
     with _port_conflict(config.enrol_port, "--enrol-port"):
         server, ports = enrol_server(enrolment, identity, [f"{config.node_host}:{config.enrol_port}"])
-    fingerprint = tls.base32(tls.fingerprint(gate.ca.certificate_pem))
+    fingerprint = secret_text.base32(tls.fingerprint(gate.ca.certificate_pem))
     return _Door(server, ports[0], joins, fingerprint, reachable)
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from hyperpi import tls
+from hyperpi import private_file, tls
 from hyperpi.errors import BadRequest, Unusable
 
 CA_LIFE = timedelta(days=20 * 365)  # a new CA means that every machine joins again
@@ -74,9 +74,9 @@ class MeshCa:
             # The key first: a crash between the two files leaves a key without a certificate, which is
             # made again; the other way round would leave a CA that cannot sign.
             if not key_path.exists():
-                tls.write_private(key_path, tls.new_key())
+                private_file.write_private(key_path, tls.new_key())
             made = _self_signed(tls.load_key(_read_private(key_path)), mesh_name, now)
-            tls.write_private(ca_path, made)
+            private_file.write_private(ca_path, made)
         try:
             key = tls.load_key(_read_private(key_path))
             ca = cls(folder, key, ca_path.read_bytes(), node_life)
@@ -98,7 +98,7 @@ class MeshCa:
         key_pem, found = _load_pair(key_path, path)
         if found is None or not self._still_good(found, SERVER_HOSTS, now):
             found = self._issue_server(tls.public_key(key_pem), SERVER_HOSTS, SERVER_LIFE, now)
-            tls.write_private(path, found)
+            private_file.write_private(path, found)
         return tls.Identity(key_pem, found, self.certificate_pem)
 
     def issue_node(self, public_key: bytes, node_id: str, now: float) -> bytes:
@@ -121,7 +121,7 @@ class MeshCa:
         key_pem, found = _load_pair(key_path, path)
         if found is None or not self._still_good(found, wanted, now):
             found = self._issue_server(tls.public_key(key_pem), wanted, WEB_LIFE, now)
-            tls.write_private(path, found)
+            private_file.write_private(path, found)
         return WebCertificate(key_path, path)
 
     def _still_good(self, certificate_pem: bytes, hosts: Sequence[str], now: float) -> bool:
@@ -230,7 +230,7 @@ def _load_pair(key_path: Path, certificate_path: Path) -> tuple[bytes, bytes | N
         public = tls.public_key(key_pem)
     except (FileNotFoundError, tls.BadCertificate):
         key_pem = tls.new_key()
-        tls.write_private(key_path, key_pem)
+        private_file.write_private(key_path, key_pem)
         return key_pem, None
     try:
         certificate_pem = certificate_path.read_bytes()

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import grpc
 
-from hyperpi import tls
+from hyperpi import channels, secret_text, tls
 from hyperpi.address import clean_name, new_id
 from hyperpi.audit import Audit, AuditUnwritable
 from hyperpi.database import DiskThread, StoreUnwritable
@@ -240,7 +240,7 @@ class EnrolmentService(rpc.EnrolmentServicer):
     ) -> pb.GetMeshReply:
         """Which mesh this is and what time it has; nothing secret."""
         mesh = self._mesh()
-        if request.wanted and not tls.base32(self._ca.fingerprint).startswith(request.wanted.lower()):
+        if request.wanted and not secret_text.base32(self._ca.fingerprint).startswith(request.wanted.lower()):
             address = peer_host(context.peer())
             await self._disk.call(self._enroller.refused, "node.join", address, OtherMesh(), {})
         return pb.GetMeshReply(
@@ -392,7 +392,7 @@ def enrol_server(
     TLS 1.3 where only the server shows a certificate. Raises OSError when a port is taken.
     """
     server = grpc.aio.server(
-        interceptors=[tls.Tls13Only()],
+        interceptors=[channels.Tls13Only()],
         options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -402,7 +402,7 @@ def enrol_server(
         ],
     )
     rpc.add_EnrolmentServicer_to_server(service, server)
-    credentials = tls.server_credentials(identity, client_certificates=False)
+    credentials = channels.server_credentials(identity, client_certificates=False)
     try:
         return server, [server.add_secure_port(address, credentials) for address in addresses]
     except RuntimeError as exc:  # what grpc raises when it cannot bind
@@ -422,7 +422,7 @@ async def _refusing(
             kind = pb.NOT_RECORDED
         log.debug("%s refused address=%s reason=%s", what, address, type(exc).__name__)  # told by the trail
         await context.abort(
-            grpc.StatusCode[status_of(exc).grpc], str(exc), ((tls.REFUSAL_KEY, pb.Refusal.Name(kind)),)
+            grpc.StatusCode[status_of(exc).grpc], str(exc), ((channels.REFUSAL_KEY, pb.Refusal.Name(kind)),)
         )
     except Exception:  # the edge: strangers on this port learn nothing of what broke
         log.exception("%s failed address=%s", what, address)

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hyperpi import tls
+from hyperpi import join_token, secret_text
 from hyperpi.errors import BadRequest, Conflict, Expired, NotFound, Overloaded
 
 KNOCK_TTL_S = 300.0
@@ -65,7 +65,7 @@ class Join:
     @property
     def commitment(self) -> bytes:
         """What is shown before the node's key is known."""
-        return tls.join_commitment(self.nonce)
+        return join_token.join_commitment(self.nonce)
 
     @property
     def ready(self) -> bool:
@@ -116,7 +116,7 @@ class PendingJoins:
         """
         if join.code is not None or len(node_nonce) != NONCE_BYTES:
             raise BadRequest("a key with a nonce of 32 bytes comes once, after the commitment")
-        code = tls.join_code(self._ca_fingerprint, public_key, node_nonce, join.nonce)
+        code = join_token.join_code(self._ca_fingerprint, public_key, node_nonce, join.nonce)
         twins = [other for other in self._joins if other.code == code]
         if twins:
             why = JoinDenied("two machines got the same digits", hint="ask again")
@@ -182,7 +182,7 @@ class PendingJoins:
         self.expire()
         digits = "".join(char for char in code if char not in " -")
         for join in self._joins:
-            if join.code is not None and tls.same(join.code, digits):
+            if join.code is not None and secret_text.same(join.code, digits):
                 return join
         raise NotFound("no machine waits with this code", hint="compare the digits on both screens")
 

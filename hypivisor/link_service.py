@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import grpc
 import msgspec
 
-from hyperpi import __version__, strict_json, tls
+from hyperpi import __version__, channels, strict_json
 from hyperpi.address import AgentId, NodeId, agent_of, is_terminal
 from hyperpi.clock import OFF_S
 from hyperpi.contract import Json
@@ -186,7 +186,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
 
     async def Link(self, request_iterator: AsyncIterator[mesh_pb2.NodeBatch], context: Any) -> None:
         """Serve one node until its stream ends."""
-        node = NodeId(tls.peer_node_id(context.auth_context(), self._mesh_id))
+        node = NodeId(channels.peer_node_id(context.auth_context(), self._mesh_id))
         batches = aiter(request_iterator)
         try:
             first = await asyncio.wait_for(anext(batches), HEARTBEAT_S)
@@ -194,7 +194,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         except (StopAsyncIteration, TimeoutError, msgspec.DecodeError):
             return
         except HyperPiError as exc:
-            await context.abort(grpc.StatusCode[status_of(exc).grpc], tls.refusal_text(exc))
+            await context.abort(grpc.StatusCode[status_of(exc).grpc], channels.refusal_text(exc))
             return
         reader = asyncio.ensure_future(self._read(link, frames, batches))
         writer = asyncio.ensure_future(self._write(link, reader, context))
@@ -421,7 +421,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         """A call of a machine's owner, who is an operator of the mesh and no more, or of an agent there."""
         record = self.registry.nodes.get(node)
         if record is None:
-            return mesh_pb2.Reply(error=convert.error_to_wire(tls.NodeRevoked()))
+            return mesh_pb2.Reply(error=convert.error_to_wire(channels.NodeRevoked()))
         node_name = record.name
         name = call.caller.name.removesuffix(f"@{node_name}") or "owner"
         role, source = (AGENT, "agent") if call.caller.role == AGENT else (OPERATOR, "cli")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from hyperpi import tls
+from hyperpi import channels
 from hyperpi.address import AgentId, NodeId
 from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc, mesh_pb2
 from hypivisor.console_service import ConsoleService
@@ -63,7 +63,7 @@ class OwnersConsole(console_pb2_grpc.ConsoleServicer):
         return await self._links.answer_owner(link.node, call)
 
     async def _link(self, context: Any) -> NodeLink:
-        node = NodeId(tls.peer_node_id(context.auth_context(), self._mesh_id))
+        node = NodeId(channels.peer_node_id(context.auth_context(), self._mesh_id))
         link = self._links.links.get(node)
         if link is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "this node is not linked")

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hyperpi import tls
+from hyperpi import secret_text
 from hyperpi.address import clean_name
 from hyperpi.errors import BadRequest, NotFound, Unauthenticated
 from hyperpi.roles import ADMIN, ROLES
@@ -65,7 +65,7 @@ class Sessions:
             raise BadRequest("a login code lives more than 0 s and at most an hour")
         now = self._clock()
         self._store.remove_codes(now)
-        code = tls.base32(secrets.token_bytes(tls.TOKEN_SECRET_BYTES))
+        code = secret_text.base32(secrets.token_bytes(secret_text.TOKEN_SECRET_BYTES))
         whose = clean_name(name, role) if name else role
         self._store.add_code(CodeRow(secret_hash(code), whose, role, now + ttl_s))
         return LoginCode(code, now + ttl_s)
@@ -143,7 +143,7 @@ class Sessions:
             self._store.remove_session(row.id)
         cookie = secrets.token_urlsafe(32)
         session = SessionRow(
-            id=tls.base32(secrets.token_bytes(5)),
+            id=secret_text.base32(secrets.token_bytes(5)),
             secret_hash=secret_hash(cookie),
             name=name,
             role=role,

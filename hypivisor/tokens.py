@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hyperpi import tls
+from hyperpi import join_token, secret_text
 from hyperpi.address import clean_name
 from hyperpi.clock import rfc3339
 from hyperpi.errors import BadRequest, Conflict, Expired, Unauthenticated
@@ -114,8 +114,8 @@ class Tokens:
         now = self._clock()
         self._store.forget_tokens(now - REMEMBERED_S)
         wanted = (1 if role == NODE else 0) if uses is None else uses
-        token_id = tls.base32(secrets.token_bytes(5))
-        secret = tls.base32(secrets.token_bytes(tls.TOKEN_SECRET_BYTES))
+        token_id = secret_text.base32(secrets.token_bytes(5))
+        secret = secret_text.base32(secrets.token_bytes(secret_text.TOKEN_SECRET_BYTES))
         row = TokenRow(
             id=token_id,
             role=role,
@@ -127,7 +127,7 @@ class Tokens:
         )
         self._store.add_token(row)
         if role == NODE:
-            text = tls.format_join_token(tls.JoinToken(self._ca_fingerprint, token_id, secret))
+            text = join_token.format_join_token(join_token.JoinToken(self._ca_fingerprint, token_id, secret))
         else:
             text = f"hp1u-{token_id}.{secret}"
         return NewToken(token_id, text, role, row.expires_at)
@@ -171,7 +171,7 @@ class Tokens:
     def _authenticate(self, text: str, address: str | None) -> Credential:
         if len(text) > MAX_CREDENTIAL_CHARS:
             raise TokenUnknown()
-        if self._pre_shared is not None and tls.same(self._pre_shared, secret_hash(text)):
+        if self._pre_shared is not None and secret_text.same(self._pre_shared, secret_hash(text)):
             return Credential("operator", OPERATOR, None)
         match = _PERSONAL.fullmatch(text.strip().lower())
         if match is None:
@@ -227,7 +227,7 @@ def secret_hash(secret: str) -> bytes:
 
 def _with_secret(row: TokenRow | None, secret: str) -> TokenRow:
     stored = row.secret_hash if row else _NO_HASH
-    if not tls.same(stored, secret_hash(secret)) or row is None:
+    if not secret_text.same(stored, secret_hash(secret)) or row is None:
         raise TokenUnknown()
     return row
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hyperpi import strict_json, tls
+from hyperpi import secret_text, strict_json, tls
 from hyperpi.address import NodeId
 from hyperpi.audit import Audit, AuditUnwritable
 from hyperpi.clock import apart
@@ -381,6 +381,8 @@ def open_gate(
         fingerprint = tls.fingerprint(ca.certificate_pem)
         tokens = Tokens(store, fingerprint, time.time, limiter, pre_shared=pre_shared_token)
         sessions = Sessions(store, tokens, time.time, limiter)
-        trust = Trust(store, tokens, sessions, audit, refusals, thread, tls.base32(fingerprint)[:8].lower())
+        trust = Trust(
+            store, tokens, sessions, audit, refusals, thread, secret_text.base32(fingerprint)[:8].lower()
+        )
         enroller = Enroller(store, ca, audit, refusals, time.time)
         yield Gate(ca, mesh, enroller, trust, thread, store, tokens, sessions, audit)

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import grpc
 
-from hyperpi import tls
+from hyperpi import channels, join_token, secret_text, tls
 from hyperpi.candidates import FINGERPRINT_PREFIX
 from hyperpi.clock import OFF_S, apart, rfc3339
 from hyperpi.errors import HyperPiError, NothingThere
@@ -70,8 +70,8 @@ async def join(folder: Path, host: str, port: int, token: str, wished_name: str 
     `folder` is the identity folder. Raises BadJoinToken, WrongMesh, BadAnswer, NothingListening,
     NotAnEnrolPort, TimedOut, one of node.refusals, OSError; each with a hint for a person.
     """
-    wanted = tls.parse_join_token(token)
-    server = await _meet(host, port, tls.base32(wanted.ca_fingerprint)[:FINGERPRINT_PREFIX])
+    wanted = join_token.parse_join_token(token)
+    server = await _meet(host, port, secret_text.base32(wanted.ca_fingerprint)[:FINGERPRINT_PREFIX])
     _compare(server, wanted.ca_fingerprint, f"{host}:{port}")
     key_pem = await asyncio.to_thread(identity.joining_key, folder, wanted.ca_fingerprint)
     try:
@@ -140,7 +140,7 @@ async def clock_ahead(membership: Membership) -> float:
         try:
             target = (await resolve(host.strip("[]"), int(port)))[0]
             _check_clock(await _read_leaf(target, address), address)
-            async with tls.open_channel(target, root_pem=membership.identity.ca_pem) as channel:
+            async with channels.open_channel(target, root_pem=membership.identity.ca_pem) as channel:
                 call = rpc.EnrolmentStub(channel).GetMesh
                 reply = await call(pb.GetMeshRequest(), timeout=CALL_TIMEOUT_S)
         except NothingThere as exc:
@@ -194,7 +194,7 @@ async def _meet(host: str, port: int, wanted: str = "") -> _Server:
             raise not_an_enrol_port(host, port)
         _check_clock(leaf_pem, f"{host}:{port}")
         # Only this very certificate is accepted; whether it is worth anything is decided by _compare.
-        async with tls.open_channel(target, root_pem=leaf_pem) as channel:
+        async with channels.open_channel(target, root_pem=leaf_pem) as channel:
             call = rpc.EnrolmentStub(channel).GetMesh
             try:
                 reply = await call(pb.GetMeshRequest(wanted=wanted), timeout=CALL_TIMEOUT_S)
@@ -273,7 +273,7 @@ def _ahead(reply: pb.GetMeshReply, shown: str) -> float:
 def _compare(server: _Server, ca_fingerprint: bytes, shown: str) -> None:
     """Raise unless the server is a hypivisor of the mesh with this fingerprint."""
     try:
-        genuine = tls.same(tls.fingerprint(server.ca_pem), ca_fingerprint)
+        genuine = secret_text.same(tls.fingerprint(server.ca_pem), ca_fingerprint)
     except tls.BadCertificate:
         genuine = False
     if not genuine:
@@ -295,7 +295,12 @@ def _check_leaf(server: _Server, shown: str) -> None:
 
 
 async def _enroll(
-    server: _Server, host: str, port: int, token: tls.JoinToken, wished_name: str | None, key_pem: bytes
+    server: _Server,
+    host: str,
+    port: int,
+    token: join_token.JoinToken,
+    wished_name: str | None,
+    key_pem: bytes,
 ) -> Membership:
     request = pb.EnrollRequest(
         token_id=token.id,
@@ -304,7 +309,7 @@ async def _enroll(
         wished_name=wished_name or "",
         host_name=_host_name(),
     )
-    async with tls.open_channel(server.target, root_pem=server.ca_pem) as channel:
+    async with channels.open_channel(server.target, root_pem=server.ca_pem) as channel:
         stub = rpc.EnrolmentStub(channel)
         reply = await _asking(lambda: stub.Enroll(request, timeout=CALL_TIMEOUT_S), host, port)
     return _membership(server, host, port, key_pem, reply)
@@ -335,7 +340,7 @@ async def _join_by_code(
     try:
         async with (
             asyncio.timeout(WAIT_FOR_APPROVAL_S),
-            tls.open_channel(server.target, root_pem=server.ca_pem) as channel,
+            channels.open_channel(server.target, root_pem=server.ca_pem) as channel,
         ):
             stream = rpc.EnrolmentStub(channel).RequestJoin()
             try:
@@ -353,7 +358,7 @@ async def _join_by_code(
 async def _renew(membership: Membership, host: str, port: int) -> Membership:
     request = pb.RenewRequest(node_id=membership.node_id, csr_der=tls.make_csr(membership.identity.key_pem))
     target = (await resolve(host, port))[0]
-    async with tls.open_channel(target, root_pem=membership.identity.ca_pem) as channel:
+    async with channels.open_channel(target, root_pem=membership.identity.ca_pem) as channel:
         stub = rpc.EnrolmentStub(channel)
         reply = await _asking(lambda: stub.Renew(request, timeout=CALL_TIMEOUT_S), host, port)
     return _checked(

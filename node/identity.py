@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyperpi import tls
+from hyperpi import private_file, tls
 from hyperpi.errors import BadMessage, Unusable
 from hyperpi.strict_json import decode, encode
 
@@ -99,11 +99,11 @@ def save(folder: Path, membership: Membership) -> None:
     identity = membership.identity
     if _read(folder / "key.pem") != identity.key_pem or _read(folder / "ca.pem") != identity.ca_pem:
         forget(folder)
-        tls.write_private(folder / "key.pem", identity.key_pem)
-        tls.write_private(folder / "ca.pem", identity.ca_pem)
-    tls.write_private(folder / "cert.pem", identity.certificate_pem)
+        private_file.write_private(folder / "key.pem", identity.key_pem)
+        private_file.write_private(folder / "ca.pem", identity.ca_pem)
+    private_file.write_private(folder / "cert.pem", identity.certificate_pem)
     fields = {name: getattr(membership, name) for name in _MeshFile.__slots__ if name != "version"}
-    tls.write_private(folder / "mesh.json", encode(_MeshFile(version=1, **fields)))
+    private_file.write_private(folder / "mesh.json", encode(_MeshFile(version=1, **fields)))
     (folder / "joining.pem").unlink(missing_ok=True)
 
 
@@ -111,7 +111,7 @@ def forget(folder: Path) -> None:
     """Leave the mesh. The key stays: joining the same mesh again makes this the same node again."""
     if folder.exists():
         (folder / "mesh.json").unlink(missing_ok=True)
-        tls.sync_folder(folder)
+        private_file.sync_folder(folder)
 
 
 def joining_key(folder: Path, ca_fingerprint: bytes) -> bytes:
@@ -139,7 +139,7 @@ def new_joining_key(folder: Path) -> bytes:
     """A new key (PEM) to join with, for instance because the old one was revoked."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = tls.new_key()
-    tls.write_private(folder / "joining.pem", key)
+    private_file.write_private(folder / "joining.pem", key)
     return key
 
 
@@ -158,7 +158,7 @@ def next_boot(node_folder: Path) -> int:
         boot = int(time.time())
         log.error("the boot counter was unreadable and starts anew path=%s boot=%d", path, boot)
     node_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    tls.write_private(path, str(boot).encode())
+    private_file.write_private(path, str(boot).encode())
     return boot
 
 

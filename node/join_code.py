@@ -1,7 +1,7 @@
 """The conversation of a join without a token: commit, reveal, and a person who compares six digits.
 
 The stream goes to a hypivisor that nobody has vouched for yet; what vouches for it is that two people see the
-same digits (`tls.join_code`).
+same digits (`join_token.join_code`).
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import grpc
 
-from hyperpi import tls
+from hyperpi import join_token, secret_text, tls
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2 as pb
 from node.refusals import BadAnswer, JoinDenied, TimedOut, WrongMesh
 
@@ -36,11 +36,11 @@ async def agree_on_code(
             theirs = (await _answer(stream, "reveal")).reveal.nonce
     except TimeoutError:
         raise TimedOut("the hypivisor did not answer in time", hint="try again") from None
-    if len(theirs) != 32 or not tls.same(tls.join_commitment(theirs), commitment):
+    if len(theirs) != 32 or not secret_text.same(join_token.join_commitment(theirs), commitment):
         raise WrongMesh(
             "the hypivisor did not keep to what it committed to", hint="somebody stands in between"
         )
-    return tls.join_code(ca_fingerprint, tls.public_key(key_pem), nonce, theirs)
+    return join_token.join_code(ca_fingerprint, tls.public_key(key_pem), nonce, theirs)
 
 
 async def approved(

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import grpc
 import msgspec
 
-from hyperpi import __version__, strict_json, tls
+from hyperpi import __version__, channels, strict_json, tls
 from hyperpi.address import AgentId, terminal_stream
 from hyperpi.clock import OFF_S, apart
 from hyperpi.contract import Json
@@ -169,7 +169,9 @@ class Link(Observer):
         """Another connection to where the link leads, as the same node; the caller closes it."""
         if self._target is None:
             return None
-        return tls.open_channel(self._target.address, identity=self._target.identity, options=CHANNEL_OPTIONS)
+        return channels.open_channel(
+            self._target.address, identity=self._target.identity, options=CHANNEL_OPTIONS
+        )
 
     def send(self, **frame: Any) -> bool:
         """Queue one frame; False when there is no link."""
@@ -253,7 +255,7 @@ class Link(Observer):
         """One stream from dial to end; whether the hypivisor was met: it let us in, or said why not."""
         met = False
         try:
-            async with tls.open_channel(
+            async with channels.open_channel(
                 target.address, identity=target.identity, options=CHANNEL_OPTIONS
             ) as channel:
                 stream = mesh_pb2_grpc.MeshStub(channel).Link()

@@ -22,9 +22,9 @@ from websockets.typing import Subprotocol
 from hyperpi import strict_json
 from hyperpi.contract import MAX_FRAME_BYTES
 from hyperpi.errors import BadEnvelope
+from hyperpi.private_file import write_private
 from hyperpi.roles import OPERATOR, Caller
 from hyperpi.status import to_json_rpc
-from hyperpi.tls import write_private
 from hyperpi.viewer import Backend, Viewer, serve_viewer
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from hyperpi import strict_json, tls
+from hyperpi import private_file, strict_json
 from hyperpi.errors import BadMessage, HyperPiError, NotFound, Overloaded
 from node.mirror_flow import Head
 from node.mirror_policy import MirrorPolicy
@@ -189,7 +189,7 @@ class Copies:
 
     def mark(self, marker: Marker) -> None:
         """Write a copy's marker, durably. Raises OSError."""
-        tls.write_private(self.path(marker) / MARKER, strict_json.encode(asdict(marker)))
+        private_file.write_private(self.path(marker) / MARKER, strict_json.encode(asdict(marker)))
         self._show(marker)
 
     def _show(self, marker: Marker) -> None:

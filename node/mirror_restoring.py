@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from hyperpi import strict_json, tls
+from hyperpi import private_file, strict_json
 from hyperpi.address import new_id
 from hyperpi.clock import rfc3339
 from hyperpi.contract import Json
@@ -293,10 +293,10 @@ def finish(folder: Path) -> Report | None:
         if live != 0 and not ready.force:
             return _settle(folder, replace(ready, state="refused", kept="", reason=_why_not(live)))
         os.rename(disk, folder / ready.kept)
-        tls.sync_folder(folder)
+        private_file.sync_folder(folder)
     if (place / "disk").exists():
         os.rename(place / "disk", disk)
-        tls.sync_folder(folder)
+        private_file.sync_folder(folder)
     log.warning("the disk was restored from=%s commit=%d kept=%s", ready.source, ready.commit, ready.kept)
     return _settle(folder, replace(ready, state="done", at=time.time()))
 
@@ -320,14 +320,14 @@ def _settle(folder: Path, report: Report) -> Report:
     former = last_report(folder)
     if report.state == "refused":
         report = replace(report, next_seq=former.next_seq if former is not None else 0)
-    tls.write_private(folder / RESTORED, strict_json.encode(asdict(report)))
+    private_file.write_private(folder / RESTORED, strict_json.encode(asdict(report)))
     shutil.rmtree(folder / "restoring")
     return report
 
 
 def _ready(place: Path, report: Report) -> None:
-    tls.sync_folder(place)
-    tls.write_private(place / READY, strict_json.encode(asdict(report)))
+    private_file.sync_folder(place)
+    private_file.write_private(place / READY, strict_json.encode(asdict(report)))
 
 
 def _read(path: Path) -> Report | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from hyperpi import strict_json, tls
+from hyperpi import private_file, strict_json
 from hyperpi.clock import rfc3339
 from hyperpi.contract import Json
 from hyperpi.database import DiskThread
@@ -57,7 +57,7 @@ def load_targets(path: Path) -> tuple[Target, ...]:
 
 def save_targets(path: Path, targets: tuple[Target, ...]) -> None:
     """Remember it, durably. Raises OSError."""
-    tls.write_private(path, strict_json.encode(asdict(_File(1, targets))))
+    private_file.write_private(path, strict_json.encode(asdict(_File(1, targets))))
 
 
 @dataclass(slots=True)

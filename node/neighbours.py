@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from hyperpi import __version__, tls
+from hyperpi import __version__, secret_text, tls
 from hyperpi.candidates import FINGERPRINT_PREFIX, JOINED, NODE_TYPE, UNJOINED, Candidate, Service
 from node.identity import Membership
 
@@ -51,4 +51,4 @@ def to_dial(trusted: Sequence[str], heard: Collection[str], attempt: int) -> lis
 
 
 def _fingerprint(member: Membership) -> str:
-    return tls.base32(tls.fingerprint(member.identity.ca_pem))
+    return secret_text.base32(tls.fingerprint(member.identity.ca_pem))

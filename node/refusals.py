@@ -2,7 +2,7 @@
 
 import grpc
 
-from hyperpi import tls
+from hyperpi import channels
 from hyperpi.errors import Conflict, Expired, HyperPiError, NothingThere, Overloaded, Unauthenticated
 
 
@@ -102,7 +102,7 @@ _REFUSALS: dict[str, tuple[type[HyperPiError], str]] = {
 
 def refusal_of(exc: grpc.aio.AioRpcError) -> str:
     """The name of the pb.Refusal in a call's trailing metadata, or nothing."""
-    found = [value for key, value in exc.trailing_metadata() or () if key == tls.REFUSAL_KEY]
+    found = [value for key, value in exc.trailing_metadata() or () if key == channels.REFUSAL_KEY]
     return str(found[0]) if found else ""
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hyperpi import tls
+from hyperpi import join_token, secret_text
 from hyperpi.cli.finding import for_code, for_token, host_and_port
 from hyperpi.cli.options import NO_MDNS, environment, examples, json_option, read_token
 from hyperpi.cli.output import print_json
@@ -105,7 +105,7 @@ def join(
     if token is None and not sys.stdin.isatty():
         raise BadRequest("joining without a token needs a person at a terminal", hint="use --token-file")
     where = host_and_port(address) if address is not None else None
-    wanted = tls.parse_join_token(token) if token is not None else None
+    wanted = join_token.parse_join_token(token) if token is not None else None
     folder = known.home.make("node", "identity")
     from node.policy import load_policy
 
@@ -125,7 +125,7 @@ async def _join(
     folder: Path,
     where: tuple[str, int] | None,
     token: str | None,
-    wanted: tls.JoinToken | None,
+    wanted: join_token.JoinToken | None,
     name: str | None,
 ) -> "Membership":
     """By the hypivisor that was named, else by the one that fits; with the token, or by comparing codes."""
@@ -141,7 +141,7 @@ async def _join(
     if where is not None:
         return await (by_token if wanted else by_code)(*where)
     if wanted is not None:
-        return await for_token(tls.base32(wanted.ca_fingerprint), by_token)
+        return await for_token(secret_text.base32(wanted.ca_fingerprint), by_token)
     return await for_code(by_code)
 
 

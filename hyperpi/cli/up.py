@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from hyperpi import tls
+from hyperpi import secret_text, tls
 from hyperpi.cli.options import NO_MDNS, environment, examples, seconds
 from hyperpi.cli.output import draw_qr
 from hyperpi.cli.processes import (
@@ -213,7 +213,7 @@ def _local_member(hypivisor: "Hypivisor") -> "Membership | None":
     member = None
     with contextlib.suppress(identity.IdentityUnusable):
         member = identity.load(hypivisor.config.home.node / "identity")
-    if member and tls.base32(tls.fingerprint(member.identity.ca_pem)) != hypivisor.fingerprint:
+    if member and secret_text.base32(tls.fingerprint(member.identity.ca_pem)) != hypivisor.fingerprint:
         raise RefusedByPolicy(
             f"this machine's node is in the mesh {member.mesh_name}",
             hint="`hyperpi node leave` first, or start with --no-node",

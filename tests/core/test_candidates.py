@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperpi import tls
+from hyperpi import secret_text, tls
 from hyperpi.address import MAX_NAME
 from hyperpi.candidates import (
     FINGERPRINT_PREFIX,
@@ -35,7 +35,7 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> Membership:
 
 
 def fingerprint(member: Membership) -> str:
-    return tls.base32(tls.fingerprint(member.identity.ca_pem))
+    return secret_text.base32(tls.fingerprint(member.identity.ca_pem))
 
 
 def hypivisor(name: str = "home", addresses: tuple[str, ...] = ("10.0.0.1",), **said: str) -> Candidate:

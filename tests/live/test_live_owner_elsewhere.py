@@ -14,7 +14,7 @@ import grpc
 import pytest
 from live import COMMAND, PATIENCE_S, SOON_S, TOKEN, Json, System, join, new_system, until
 
-from hyperpi import tls
+from hyperpi import channels
 from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc, mesh_pb2
 from node import identity
 from node.mesh_window import STALE_S
@@ -149,7 +149,7 @@ async def console(system: System, attic: System) -> AsyncIterator[console_pb2_gr
     member = identity.load(attic.home / "node" / "identity")
     assert member is not None
     address = f"127.0.0.1:{system.said('hypivisor')['grpc_port']}"
-    async with tls.open_channel(address, identity=member.identity) as channel:
+    async with channels.open_channel(address, identity=member.identity) as channel:
         yield console_pb2_grpc.ConsoleStub(channel)
 
 
@@ -211,7 +211,7 @@ async def test_what_a_machine_watches_ends_when_it_is_revoked(system: System):
         member = identity.load(other.home / "node" / "identity")
         assert member is not None
         address = f"127.0.0.1:{system.said('hypivisor')['grpc_port']}"
-        async with tls.open_channel(address, identity=member.identity) as channel:
+        async with channels.open_channel(address, identity=member.identity) as channel:
             stub = console_pb2_grpc.ConsoleStub(channel)
             changes = stub.Watch(console_pb2.WatchRequest())
             await changes.read()

@@ -11,7 +11,7 @@ import pytest
 from live import PATIENCE_S, SOON_S, TOKEN, System, http, join, new_system, until
 from test_live_gate import login, login_code, new_cookie
 
-from hyperpi import tls
+from hyperpi import channels, tls
 from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc
 from node import identity
 
@@ -72,7 +72,7 @@ async def test_a_revoked_machine_is_cut_off_in_the_middle_of_what_it_says():
             async with (
                 system.program() as viewer,
                 system.owner() as owner,
-                tls.open_channel(address, identity=member.identity) as channel,
+                channels.open_channel(address, identity=member.identity) as channel,
             ):
                 await viewer.knows(agent)
                 told = await viewer.attach("talker@attic")
@@ -120,7 +120,7 @@ async def handshakes(address: str, who: tls.Identity) -> set[grpc.StatusCode]:
     """How twenty new connections with a revoked certificate end."""
 
     async def one() -> grpc.StatusCode:
-        async with tls.open_channel(address, identity=who) as channel:
+        async with channels.open_channel(address, identity=who) as channel:
             return await call_on_and_on(console_pb2_grpc.ConsoleStub(channel))
 
     return set(await asyncio.gather(*(one() for _ in range(20))))

@@ -334,8 +334,9 @@ async def test_a_start_that_dies_anywhere_is_finished_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(mirror_restoring.os, "rename", dying(os.rename))
         patch.setattr(mirror_restoring.shutil, "rmtree", dying(shutil.rmtree))
-        patch.setattr(mirror_restoring.tls, "sync_folder", dying(mirror_restoring.tls.sync_folder))
-        patch.setattr(mirror_restoring.tls, "write_private", dying(mirror_restoring.tls.write_private))
+        files = mirror_restoring.private_file
+        patch.setattr(files, "sync_folder", dying(files.sync_folder))
+        patch.setattr(files, "write_private", dying(files.write_private))
         with pytest.raises(Crash):
             mirror_restoring.finish(folder)
     found = [rows_of(path) for path in (folder / "disk", folder / "restoring" / "disk") if path.exists()]

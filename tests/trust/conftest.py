@@ -7,7 +7,7 @@ import grpc
 import pytest
 from trust_world import Clock, Serve, World, make_world
 
-from hyperpi import tls
+from hyperpi import channels
 from hypivisor.enroll_service import enrol_server
 
 
@@ -48,12 +48,12 @@ async def mesh(trust: World, serve: Serve) -> World:
     await serve(server)
     trust.enrol_port = ports[0]
     nodes = grpc.aio.server(
-        interceptors=[tls.NodesOnly(trust.ca.mesh_id, trust.store.is_revoked)],
+        interceptors=[channels.NodesOnly(trust.ca.mesh_id, trust.store.is_revoked)],
         options=[("grpc.so_reuseport", 0)],
     )
     nodes.add_generic_rpc_handlers((trust.nodes,))
     trust.grpc_port = nodes.add_secure_port(
-        "127.0.0.1:0", tls.server_credentials(trust.identity(), client_certificates=True)
+        "127.0.0.1:0", channels.server_credentials(trust.identity(), client_certificates=True)
     )
     await serve(nodes)
     return trust

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from trust_world import World, make_world
 
-from hyperpi import tls
+from hyperpi import join_token
 from hyperpi.clock import from_rfc3339
 from hyperpi.errors import BadRequest, Conflict, NotFound, Unauthenticated
 from hypivisor.attempts import AttemptLimiter, TooManyAttempts, address_key
@@ -26,7 +26,7 @@ def test_what_token_create_answers_has_the_shape_of_the_contract(trust: World):
     made = trust.tokens.create("node")
     assert set(made.as_contract()) == {"id", "token", "role", "expires"}
     assert made.token.startswith("hp1-")
-    parsed = tls.parse_join_token(made.token.upper())
+    parsed = join_token.parse_join_token(made.token.upper())
     assert (parsed.ca_fingerprint, parsed.id) == (trust.ca.fingerprint, made.id)
     assert len(parsed.secret) * 5 >= 128
     expires = from_rfc3339(str(made.as_contract()["expires"]))
@@ -126,7 +126,7 @@ def test_what_is_no_token_of_ours_is_refused_with_a_way_out(trust: World, text: 
 
 def test_a_join_token_is_no_token_for_people(trust: World):
     made = trust.tokens.create("node")
-    secret = tls.parse_join_token(made.token).secret
+    secret = join_token.parse_join_token(made.token).secret
     for text in (made.token, f"hp1u-{made.id}.{secret}"):
         with pytest.raises(Unauthenticated):
             trust.tokens.authenticate(text, HERE)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from trust_world import Serve, World, make_world
 
-from hyperpi import tls
+from hyperpi import channels, join_token, secret_text, tls
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2 as pb
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2_grpc as rpc
 from hypivisor.ca import MeshCa
@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 
 async def whoami(port: int, who: tls.Identity, method: str = "/test/Unary") -> str:
     """What the gRPC port says to a client with this certificate."""
-    async with tls.open_channel(f"{HOST}:{port}", identity=who) as channel:
+    async with channels.open_channel(f"{HOST}:{port}", identity=who) as channel:
         if method == "/test/Unary":
             return (await channel.unary_unary(method)(b"", timeout=10)).decode()
         if method == "/test/Talk":
@@ -88,31 +88,31 @@ async def test_a_revoked_token_is_refused(mesh: World, tmp_path: Path):
 
 
 async def test_a_wrong_secret_and_an_unknown_id_are_refused_alike(mesh: World, tmp_path: Path):
-    good = tls.parse_join_token(mesh.join_token())
-    wrong_secret = tls.JoinToken(good.ca_fingerprint, good.id, "a" * 32)
-    wrong_id = tls.JoinToken(good.ca_fingerprint, "aaaaaaaa", good.secret)
+    good = join_token.parse_join_token(mesh.join_token())
+    wrong_secret = join_token.JoinToken(good.ca_fingerprint, good.id, "a" * 32)
+    wrong_id = join_token.JoinToken(good.ca_fingerprint, "aaaaaaaa", good.secret)
     messages = []
     for token in (wrong_secret, wrong_id):
         with pytest.raises(refusals.UnknownToken) as refused:
-            await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, tls.format_join_token(token))
+            await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, join_token.format_join_token(token))
         messages.append(str(refused.value))
     assert messages[0] == messages[1]
     # The good one still works: wrong guesses cost it nothing.
-    await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, tls.format_join_token(good))
+    await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, join_token.format_join_token(good))
 
 
 async def test_a_token_for_people_does_not_let_a_machine_in(mesh: World, tmp_path: Path):
     admin = mesh.tokens.create("admin").token
     token_id, secret = admin.removeprefix("hp1u-").split(".")
-    forged = tls.format_join_token(tls.JoinToken(mesh.ca.fingerprint, token_id, secret))
+    forged = join_token.format_join_token(join_token.JoinToken(mesh.ca.fingerprint, token_id, secret))
     with pytest.raises(refusals.UnknownToken):
         await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, forged)
 
 
 async def test_guessing_is_stopped_and_stays_stopped_after_a_restart(mesh: World, tmp_path: Path):
     good = mesh.join_token()
-    parts = tls.parse_join_token(good)
-    bad = tls.format_join_token(tls.JoinToken(parts.ca_fingerprint, parts.id, "b" * 32))
+    parts = join_token.parse_join_token(good)
+    bad = join_token.format_join_token(join_token.JoinToken(parts.ca_fingerprint, parts.id, "b" * 32))
     for _ in range(10):
         with pytest.raises(refusals.UnknownToken):
             await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, bad)
@@ -145,7 +145,7 @@ async def test_a_second_den_becomes_den_2_and_a_strange_name_is_cleaned(mesh: Wo
 
 
 async def test_a_lost_answer_can_be_asked_for_again_with_the_same_key_only(mesh: World):
-    token = tls.parse_join_token(mesh.join_token())
+    token = join_token.parse_join_token(mesh.join_token())
     key, other = tls.new_key(), tls.new_key()
     ask = (token.id, token.secret)
     first = mesh.enroller.enroll(*ask, tls.make_csr(key), "den", "", HOST)
@@ -179,13 +179,13 @@ async def test_secrets_stay_out_of_logs_audit_and_database(
 ):
     caplog.set_level("DEBUG")
     token = mesh.join_token()
-    secret = tls.parse_join_token(token).secret
+    secret = join_token.parse_join_token(token).secret
     await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, token)
     with pytest.raises(refusals.UsedToken):
         await enroll.join(tmp_path / "other", HOST, mesh.enrol_port, token)
     assert secret not in caplog.text
     assert secret not in repr(mesh.audit.ls())
-    assert secret not in repr(tls.parse_join_token(token))
+    assert secret not in repr(join_token.parse_join_token(token))
     for file in (*mesh.folder.iterdir(), *(tmp_path / "id").iterdir()):
         assert secret.encode() not in file.read_bytes(), file
 
@@ -217,16 +217,16 @@ async def impostor_port(serve: Serve, impostor: Impostor, who: tls.Identity) -> 
 
 def asked_for(mesh: World) -> pb.GetMeshRequest:
     """All that a machine with a token of this mesh tells before it knows whom: public characters."""
-    return pb.GetMeshRequest(wanted=tls.base32(mesh.ca.fingerprint)[:16])
+    return pb.GetMeshRequest(wanted=secret_text.base32(mesh.ca.fingerprint)[:16])
 
 
 async def test_a_token_of_another_mesh_is_noticed_by_the_hypivisor_that_it_was_brought_to(
     mesh: World, tmp_path: Path
 ):
-    other = tls.JoinToken(bytes(32), "abcdefgh", "a" * 32)
+    other = join_token.JoinToken(bytes(32), "abcdefgh", "a" * 32)
     for _ in range(3):
         with pytest.raises(refusals.WrongMesh, match="the token was not sent"):
-            await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, tls.format_join_token(other))
+            await enroll.join(tmp_path / "id", HOST, mesh.enrol_port, join_token.format_join_token(other))
     row = mesh.audit.ls()[0]
     assert (row.what, row.result, row.origin) == ("node.join", "refused", HOST)
     assert row.details == {"why": "OtherMesh"}
@@ -293,7 +293,7 @@ async def test_a_node_certificate_cannot_serve_as_the_hypivisor(mesh: World, ser
     port = await impostor_port(serve, impostor, node)
     with pytest.raises(refusals.NotAnEnrolPort):
         await enroll.join(tmp_path / "other", HOST, port, mesh.join_token())
-    async with tls.open_channel(f"{HOST}:{port}", root_pem=mesh.ca.certificate_pem) as channel:
+    async with channels.open_channel(f"{HOST}:{port}", root_pem=mesh.ca.certificate_pem) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await rpc.EnrolmentStub(channel).Enroll(pb.EnrollRequest(token_secret="s"), timeout=10)
     assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
@@ -420,7 +420,7 @@ async def test_a_hypivisor_that_hangs_is_given_up(
 
 @pytest.mark.parametrize("text", ["", "hp1-", "hp1-" + "a" * 51 + "-aaaaaaaa." + "a" * 32, "x" * 100_000])
 async def test_what_is_no_token_is_refused_before_anything_is_sent(text: str, tmp_path: Path):
-    with pytest.raises(tls.BadJoinToken):
+    with pytest.raises(join_token.BadJoinToken):
         await enroll.join(tmp_path / "id", "no-such-host.invalid", 1, text)
 
 
@@ -451,7 +451,7 @@ async def test_foreign_names_and_ca_true_in_a_request_are_ignored(mesh: World):
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
         ),
     )
-    token = tls.parse_join_token(mesh.join_token())
+    token = join_token.parse_join_token(mesh.join_token())
     granted = mesh.enroller.enroll(token.id, token.secret, greedy, "den", "", HOST)
     made = x509.load_pem_x509_certificate(granted.certificate_pem)
     names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -474,7 +474,7 @@ def test_a_request_with_a_wrong_signature_or_another_kind_of_key_is_refused(trus
     der = serialization.Encoding.DER
     of_rsa = blank.sign(rsa.generate_private_key(65537, 2048), hashes.SHA256()).public_bytes(der)
     of_p384 = blank.sign(ec.generate_private_key(ec.SECP384R1()), hashes.SHA256()).public_bytes(der)
-    token = tls.parse_join_token(trust.join_token())
+    token = join_token.parse_join_token(trust.join_token())
     for bad in (forged, of_rsa, of_p384, b"", b"\x30" * 100, good * 40):
         with pytest.raises(Exception, match="signing request"):
             trust.enroller.enroll(token.id, token.secret, bad, "den", "", HOST)
@@ -538,7 +538,7 @@ async def test_renewal_does_not_trust_another_ca(mesh: World, serve: Serve, tmp_
 
 
 async def test_a_client_without_a_certificate_does_not_reach_the_port_for_nodes(mesh: World):
-    async with tls.open_channel(f"{HOST}:{mesh.grpc_port}", root_pem=mesh.ca.certificate_pem) as channel:
+    async with channels.open_channel(f"{HOST}:{mesh.grpc_port}", root_pem=mesh.ca.certificate_pem) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await channel.unary_unary("/test/Unary")(b"", timeout=10)
     assert refused.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from trust_world import Serve, World
 
-from hyperpi import tls
+from hyperpi import join_token, tls
 from hyperpi.errors import BadRequest, NotFound
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2 as pb
 from hyperpi.wire.hyperpi.v1 import enrolment_pb2_grpc as rpc
@@ -187,7 +187,7 @@ class Rogue(rpc.EnrolmentServicer):
 
 async def changes_its_nonce(rogue: Rogue, context: grpc.aio.ServicerContext) -> None:
     await context.read()
-    commitment = pb.JoinCommitment(commitment=tls.join_commitment(bytes(32)))
+    commitment = pb.JoinCommitment(commitment=join_token.join_commitment(bytes(32)))
     await context.write(pb.JoinAnswer(commitment=commitment))
     await context.read()  # with the node's key and nonce it could now search for the code it wants
     await context.write(pb.JoinAnswer(reveal=pb.JoinReveal(nonce=b"x" * 32)))
@@ -196,7 +196,7 @@ async def changes_its_nonce(rogue: Rogue, context: grpc.aio.ServicerContext) -> 
 
 async def grants_at_once(rogue: Rogue, context: grpc.aio.ServicerContext) -> None:
     await context.read()
-    commitment = pb.JoinCommitment(commitment=tls.join_commitment(bytes(32)))
+    commitment = pb.JoinCommitment(commitment=join_token.join_commitment(bytes(32)))
     await context.write(pb.JoinAnswer(commitment=commitment))
     key = (await context.read()).key
     certificate = rogue.ca.issue_node(tls.read_csr(key.csr_der), "n-adopted", time.time())
@@ -237,13 +237,13 @@ async def test_a_hypivisor_that_grants_at_once_does_not_adopt_a_machine_whose_pe
 
 def test_the_code_depends_on_every_part_and_parts_cannot_be_shifted():
     parts = [b"f" * 32, b"key", b"n" * 32, b"s" * 32]
-    code = tls.join_code(*parts)
+    code = join_token.join_code(*parts)
     for index in range(4):
         changed = [*parts]
         changed[index] += b"x"
-        assert tls.join_code(*changed) != code
-    assert tls.join_code(b"f" * 31, b"fkey", *parts[2:]) != code
-    codes = {tls.join_code(*parts[:3], bytes([n])) for n in range(200)}
+        assert join_token.join_code(*changed) != code
+    assert join_token.join_code(b"f" * 31, b"fkey", *parts[2:]) != code
+    codes = {join_token.join_code(*parts[:3], bytes([n])) for n in range(200)}
     assert len(codes) >= 195  # six digits, evenly: a collision among 200 is rare
     assert all(len(one) == 6 and one.isdigit() for one in codes)
 
@@ -306,7 +306,7 @@ def test_a_request_expires_five_minutes_after_the_last_knock():
 def test_two_requests_with_the_same_code_are_both_refused(monkeypatch: pytest.MonkeyPatch):
     woken: list[str] = []
     joins, _ = pending()
-    monkeypatch.setattr(tls, "join_code", lambda *parts: "123456")
+    monkeypatch.setattr(join_token, "join_code", lambda *parts: "123456")
     first = joins.begin("one", "x", lambda: woken.append("one"))
     joins.reveal(first, b"key", b"n" * 32)
     joins.approve("123456", "anna")

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from trust_world import Clock, World
 
-from hyperpi import tls
+from hyperpi import private_file, tls
 from hypivisor.ca import CaUnusable, MeshCa
 from hypivisor.store import Store
 from node import identity
@@ -72,7 +72,7 @@ def test_a_crash_between_key_and_certificate_leaves_nothing_that_cannot_be_mende
 
 def test_a_ca_without_its_key_or_with_another_one_is_refused(tmp_path: Path, clock: Clock):
     MeshCa.open(tmp_path, "home", clock())
-    tls.write_private(tmp_path / "ca-key.pem", tls.new_key())
+    private_file.write_private(tmp_path / "ca-key.pem", tls.new_key())
     with pytest.raises(CaUnusable, match="belong together"):
         MeshCa.open(tmp_path, "home", clock())
     (tmp_path / "ca-key.pem").unlink()
@@ -208,7 +208,7 @@ def test_a_crash_while_changing_meshes_leaves_one_membership_or_none(
         other.mesh_id, "other", "n-two", "den", (), (),
     )  # fmt: skip
     writes = iter(range(1, 100))
-    real = tls.write_private
+    real = private_file.write_private
 
     def crashing(path: Path, content: bytes) -> None:
         if next(writes) == crash_at:
@@ -216,7 +216,7 @@ def test_a_crash_while_changing_meshes_leaves_one_membership_or_none(
         real(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tls, "write_private", crashing)
+        patch.setattr(private_file, "write_private", crashing)
         with pytest.raises(KeyboardInterrupt):
             identity.save(folder, new)
     assert identity.load(folder) is None
@@ -241,6 +241,6 @@ def test_write_private_leaves_no_temporary_file_when_it_fails(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        tls.write_private(tmp_path / "key", b"new")
+        private_file.write_private(tmp_path / "key", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
     assert (tmp_path / "key").read_bytes() == b"old"

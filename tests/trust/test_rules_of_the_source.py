@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from trust_world import World
 
-from hyperpi import tls
+from hyperpi import secret_text
 from hyperpi.errors import Unauthenticated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +122,7 @@ def test_secrets_are_compared_in_a_time_that_tells_nothing(
         compared.append((bytes(one), bytes(other)))
         return real(one, other)
 
-    monkeypatch.setattr(tls.hmac, "compare_digest", spy)
+    monkeypatch.setattr(secret_text.hmac, "compare_digest", spy)
     made = trust.tokens.create("viewer")
     trust.tokens.authenticate(made.token, None)
     assert len(compared) == 2  # with the pre-shared token, then with its own row

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from trust_world import World
 
-from hyperpi import tls
+from hyperpi import channels, tls
 from node import enroll
 
 HOST = "127.0.0.1"
@@ -78,14 +78,14 @@ async def test_the_enrol_port_refuses_tls_1_2_too(mesh: World, tmp_path: Path):
 @pytest.mark.parametrize("context", [{}, {"ssl_tls_version": [b"TLSv1.2"]}, {"ssl_tls_version": []}])
 def test_what_does_not_say_tls_1_3_is_refused(context: dict[str, list[bytes]]):
     with pytest.raises(Exception, match=r"TLS 1\.3"):
-        tls.Tls13Only().admit(context)
+        channels.Tls13Only().admit(context)
 
 
 def test_a_peer_is_only_what_its_certificate_says():
     mesh = "a" * 16
     good = tls.node_uri(mesh, "n-x7k2m9qfws").encode()
-    assert tls.peer_node_id({"peer_spiffe_id": [good]}, mesh) == "n-x7k2m9qfws"
+    assert channels.peer_node_id({"peer_spiffe_id": [good]}, mesh) == "n-x7k2m9qfws"
     foreign = tls.node_uri("b" * 16, "n-x7k2m9qfws").encode()
     for found in ([], [foreign], [good, good], [good + b"/x"], [b"\xff"], [tls.mesh_uri(mesh).encode()]):
         with pytest.raises(Exception, match="no node certificate"):
-            tls.peer_node_id({"peer_spiffe_id": found}, mesh)
+            channels.peer_node_id({"peer_spiffe_id": found}, mesh)

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from hyperpi import tls
+from hyperpi import channels, tls
 from hyperpi.audit import Audit
 from hyperpi.database import DiskThread
 from hypivisor.attempts import AttemptLimiter
@@ -50,7 +50,7 @@ class NodePort(grpc.GenericRpcHandler):
         }.get(handler_call_details.method)
 
     def _who(self, context: grpc.aio.ServicerContext) -> bytes:
-        node_id = tls.peer_node_id(context.auth_context(), self._mesh_id)
+        node_id = channels.peer_node_id(context.auth_context(), self._mesh_id)
         self.served.append(node_id)
         return node_id.encode()
 
