@@ -325,9 +325,10 @@ async def keepers(system: System) -> list[Figure]:
                     started = await viewer.call("node.spawn", {**wanted, "request_id": uuid.uuid4().hex})
             kept = json.loads((system.home / "node/keepers" / f"{started['agent']}.json").read_text())
             await asyncio.sleep(1.0)
+            size_mb = pss_mb(kept["keeper_pid"]) + pss_mb(kept["standby_pid"])
             holds = "a terminal" if kind == "terminal" else "pipes"
             figures.append(
-                at_most(f"memory of a keeper with {holds}", pss_mb(kept["keeper_pid"]), "MB", 15, "PSS")
+                at_most(f"memory of a keeper with {holds}", size_mb, "MB", 15, "PSS, with who stands by")
             )
             await viewer.call("agent.stop", {"agent": started["agent"]})
     return figures

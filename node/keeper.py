@@ -17,43 +17,32 @@ import sys
 if __name__ == "__main__":  # -I leaves out the folder that holds `node`; at the end it can hide nothing
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from node.keeping.keeper import Keeper, complain
-from node.keeping.lines import Json, line_of, save
-from node.keeping.processes import process_at
+from node.keeping.keeper import Keeper
+from node.keeping.lines import Json, line_of
 
 
-def start(spec_path: str, adopted: int | None = None) -> Keeper | None:
+def start(spec_path: str, master: int | None = None) -> Keeper | None:
     """Start the child as SPEC says, in the folder that is open already, or take over the one in the terminal
-    `adopted`; None if the system refuses.
+    `master`; None if the system refuses.
     """
     with open(spec_path, encoding="utf-8") as file:
         spec: Json = json.load(file)
     try:
-        if adopted is None:
+        if master is None:
             folder = spec["cwd_fd"]
             assert isinstance(folder, int)
             os.fchdir(folder)
             os.close(folder)
-        keeper = Keeper(spec_path, spec, adopted)
+        keeper = Keeper(spec_path, spec, master)
     except OSError as exc:
-        if adopted is None:
+        if master is None:
             with contextlib.suppress(OSError):
                 os.unlink(spec_path)
         say({"error": exc.strerror or str(exc), "errno": exc.errno})
         return None
     os.chdir("/")  # hold no disk that somebody wants to unmount
-    own = process_at(os.getpid())
-    known: Json = {
-        "pid": keeper.child.pid,
-        "pid_start": keeper.child.start,
-        "keeper_pid": os.getpid(),
-        "keeper_start": own.start if own else "",
-    }
-    try:
-        save(spec_path, spec | known)
-    except OSError as exc:
-        complain(f"cannot write {spec_path}: {exc}")
-    say(known)
+    keeper.stand_by()
+    say(keeper.processes())
     return keeper
 
 

@@ -46,6 +46,8 @@ class Kept:
     keeper_pid: int
     keeper_start: str
     terminal_folder: str | None = None  # of its recording, if it has a terminal
+    standby_pid: int = 0  # of the process that will be its keeper when this one dies; 0: nobody stands by
+    standby_start: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,17 @@ class Unstarted:
     instance: str = ""
     kind: str = ""
     age_s: float = 0.0
+
+
+def after(kept: Kept, left: Kept) -> Kept | None:
+    """Who holds an agent now that the keeper of `kept` has died, as its file has it; None: nobody."""
+    if (left.keeper_pid, left.keeper_start) != (kept.keeper_pid, kept.keeper_start):
+        return left
+    if not left.standby_pid:
+        return None
+    return replace(
+        left, keeper_pid=left.standby_pid, keeper_start=left.standby_start, standby_pid=0, standby_start=""
+    )
 
 
 # --- why -------------------------------------------------------------------------------------------

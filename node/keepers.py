@@ -20,7 +20,7 @@ import msgspec
 
 from hyperpi.errors import BadRequest, Conflict, HyperPiError, NodeUnreachable, NotFound
 from hyperpi.rpc import Caller
-from node.keeper_files import Ended, Kept, Unstarted, forget, leftover, leftovers, read_file
+from node.keeper_files import Ended, Kept, Unstarted, after, forget, leftover, leftovers, read_file
 from node.process import ExitWatch, end_tree, is_alive, process_start
 from node.spawn import AGENT_ID, START_S, Spawned, TerminalSize
 
@@ -311,7 +311,10 @@ class KeeperBook:
             self._note_end(kept.agent)
             return
         ended = left if isinstance(left, Ended) else None
-        if ended is None and (heir := await self._heir(kept)) is not None:
+        if ended is None and (heir := await self._heir(kept, left)) is not None:
+            log.warning(
+                "a keeper was killed, another one took over agent=%s keeper=%d", kept.agent, heir.keeper_pid
+            )
             self._adopt(heir)
             return
         if ended is None:
@@ -321,21 +324,19 @@ class KeeperBook:
             ended = Ended(kept.agent, kept.instance, kept.kind, kept.pid, why="keeper_lost")
         await self._settle(ended)
 
-    async def _heir(self, kept: Kept) -> Kept | None:
+    async def _heir(self, kept: Kept, left: Kept | Ended | Unstarted) -> Kept | None:
         """The agent with another keeper; None if it has ended too, or nobody can hold it."""
+        heir = after(kept, left) if isinstance(left, Kept) else None
+        if heir is not None and is_alive(heir.keeper_pid, heir.keeper_start):
+            return heir
         if not is_alive(kept.pid, kept.pid_start):
             return None
         await asyncio.sleep(self._heir_pause_s(kept.agent))
         try:
-            heir = await self._take_over(kept)
+            return await self._take_over(kept)
         except HyperPiError as exc:
             log.warning("no other keeper could be started agent=%s reason=%s", kept.agent, exc)
             return None
-        if heir is not None:
-            log.warning(
-                "a keeper was killed, another one took over agent=%s keeper=%d", kept.agent, heir.keeper_pid
-            )
-        return heir
 
     def _heir_pause_s(self, agent: str) -> float:
         """The first keeper that is lost is replaced at once; one after the other, more and more slowly."""

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 
 from node.keeping.lines import MAX_LINE_BYTES, Json
-from node.keeping.processes import process_at
+from node.keeping.program import adopted, started
 
 CHUNK_BYTES = 64 << 10  # a pipe's size
 TAIL_BYTES = 64 << 10  # of output kept for the report
@@ -74,49 +74,49 @@ def environment_of(spec: Json) -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
+Pipes = tuple[int | None, int, int]  # our ends of stdin, unless it is closed, stdout and stderr
+
+
 class Child:
-    """The program and its pipes. Its output is always drained, whoever listens."""
+    """The program and its pipes. Its output is always drained, whoever listens. `pipes`: those of a program
+    which runs already.
+    """
 
     def __init__(
-        self, spec: Json, selector: selectors.BaseSelector, on_dialog: Callable[[Json], None]
+        self,
+        spec: Json,
+        selector: selectors.BaseSelector,
+        on_dialog: Callable[[Json], None],
+        pipes: Pipes | None,
     ) -> None:
-        argv = spec["argv"]
-        assert isinstance(argv, list)
         self.selector = selector
         self.on_dialog = on_dialog
         self.pi = PiOutput() if spec["stdout"] == "pi-rpc" else None
         self.tail = Tail()
         self.unwritten = bytearray()
         self.stdin_ends = False  # once all is written
-        self.process = subprocess.Popen(
-            argv,
-            executable=str(spec["program"]),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env=environment_of(spec),
-            start_new_session=True,
-        )
-        pipes = [pipe for pipe in (self.process.stdin, self.process.stdout, self.process.stderr) if pipe]
-        self.stdin: int | None = pipes[0].fileno()
-        self.stdout = pipes[1].fileno()
-        self.outputs = [self.stdout, pipes[2].fileno()]
-        for fd in (self.stdin, *self.outputs):
+        if pipes is None:
+            process = _run(spec)
+            self.program = started(process)
+            pipes = _pipes_of(process)
+        else:
+            self.program = adopted(spec)
+        self.stdin, self.stdout, self.stderr = pipes
+        self.outputs = [self.stdout, self.stderr]
+        for fd in self.held:
             os.set_blocking(fd, False)
         for fd in self.outputs:
             selector.register(fd, selectors.EVENT_READ, lambda _, fd=fd: self.read(fd))
-        self.pid = self.process.pid
-        found = process_at(self.pid)
-        self.start = found.start if found else ""
 
     @property
-    def code(self) -> int | None:
-        """Its exit code, or a signal as a negative number; None while it runs."""
-        return self.process.returncode
+    def pipes(self) -> Pipes:
+        """What another keeper needs."""
+        return self.stdin, self.stdout, self.stderr
 
-    def ended(self) -> bool:
-        return self.process.poll() is not None
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The descriptors among them."""
+        return tuple(fd for fd in self.pipes if fd is not None)
 
     def read(self, fd: int) -> bool:
         """Take one chunk; whether there may be more."""
@@ -183,6 +183,32 @@ class Child:
         if self.unwritten:
             self.selector.unregister(self.stdin)
         self.unwritten.clear()
+        os.close(self.stdin)
         self.stdin = None
-        assert self.process.stdin
-        self.process.stdin.close()
+
+
+def _run(spec: Json) -> subprocess.Popen[bytes]:
+    argv = spec["argv"]
+    assert isinstance(argv, list)
+    return subprocess.Popen(
+        argv,
+        executable=str(spec["program"]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env=environment_of(spec),
+        start_new_session=True,
+    )
+
+
+def _pipes_of(process: subprocess.Popen[bytes]) -> Pipes:
+    """As plain descriptors, like those of a program that another keeper has started."""
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    files = (process.stdin, process.stdout, process.stderr)
+    stdin, stdout, stderr = (os.dup(file.fileno()) for file in files)
+    for file in files:
+        file.close()
+    return stdin, stdout, stderr

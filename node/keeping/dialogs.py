@@ -20,7 +20,7 @@ class Dialogs:
     """Those that are open, by id.
 
     `tell(method, params, answered)` asks the node, `write` hands bytes to pi, `after(name, delay_s, act)` and
-    `cancel(name)` are the keeper's timers.
+    `cancel(name)` are the keeper's timers. An `heir` does not know what pi has asked the keeper before it.
     """
 
     def __init__(
@@ -29,11 +29,14 @@ class Dialogs:
         write: Callable[[bytes], object],
         after: Callable[[str, float, Callable[[], None]], None],
         cancel: Callable[[str], object],
+        *,
+        heir: bool,
     ) -> None:
         self.tell = tell
         self.write = write
         self.after = after
         self.cancel = cancel
+        self.heir = heir
         self.open: dict[str, Json] = {}
         self.connected = False
 
@@ -84,7 +87,7 @@ class Dialogs:
 
     def answer(self, dialog: str, response: Json) -> None:
         """Hand an answer to pi; one that is not open any more is of no interest."""
-        request = self.open.pop(dialog, None)
+        request = self.open.pop(dialog, {"id": dialog} if self.heir else None)
         if request is None:
             return
         self.cancel(f"dialog {dialog}")

@@ -8,10 +8,12 @@ import signal
 import time
 from collections.abc import Callable
 
-from node.keeping.child import Child
+from node.keeping.child import Child, Pipes
 from node.keeping.dialogs import Dialogs
 from node.keeping.lines import Json, save
 from node.keeping.link import Failed, NodeLink
+from node.keeping.processes import process_at
+from node.keeping.standby import Standby
 from node.keeping.terminal import TerminalChild, size_of
 from node.keeping.tree import Tree
 
@@ -29,13 +31,18 @@ SHUTDOWN_LINGER_S = 1.0  # and waits for nobody
 MAX_GRACE_S = 600.0
 SHOWN_EVERY_S = 1.0  # a terminal at which nobody looks is mentioned that often
 ADOPTED_LOOK_S = 0.2  # where the system cannot tell of the end of another's child
+STANDBY_AGAIN_S = 1.0  # after the end of one that stood by, or if the system refused one
+
+Held = int | Pipes  # the master side of a terminal, or pipes
 
 
 class Keeper:
     """One child, one node, one loop."""
 
-    def __init__(self, spec_path: str, spec: Json, adopted: int | None = None) -> None:
-        """`adopted`: the terminal of a program that runs already, whose keeper was killed."""
+    def __init__(self, spec_path: str, spec: Json, held: Held | None = None, heirs: int = 0) -> None:
+        """`held`: by what a program is held that runs already, and whose keeper has died; `heirs`: so many of
+        its keepers have died soon, one after the other.
+        """
         self.spec_path = spec_path
         self.exit_path = spec_path.removesuffix(".json") + ".exit.json"
         self.spec = spec
@@ -45,19 +52,24 @@ class Keeper:
         self.node = NodeLink(str(spec["address_file"]), self.selector, self.serve, self.on_lost)
         self.terminal: TerminalChild | None = None  # the child, if it has a terminal
         if "terminal_folder" in spec:
-            self.child: Child | TerminalChild = TerminalChild(spec, self.selector, self.on_shown, adopted)
-            self.terminal = self.child
+            master = held if isinstance(held, int) else None
+            self.terminal = TerminalChild(spec, self.selector, self.on_shown, master)
+            self.child: Child | TerminalChild = self.terminal
         else:
-            self.child = Child(spec, self.selector, lambda request: self.dialogs.opened(request))
+            pipes = held if isinstance(held, tuple) else None
+            self.child = Child(spec, self.selector, lambda request: self.dialogs.opened(request), pipes)
+        self.program = self.child.program
+        self.standby = Standby(self.succeed, heirs)
         self.dialogs = Dialogs(
             lambda method, params, answered: self.node.call(method, self.mine(params), answered),
             self.child.write,
             self.after,
             lambda name: self.timers.pop(name, None),
+            heir=held is not None,
         )
-        if adopted is not None:
+        if held is not None:
             self.watch_adopted()
-        self.tree = Tree(self.child.pid, self.child.start)
+        self.tree = Tree(self.program.pid, self.program.start)
         self.followed = False  # somebody looks at the terminal: the node is told at once of what it shows
         self.telling = False  # the node has not yet answered to what it was told last
         self.told = 0  # up to which offset it knows
@@ -121,8 +133,44 @@ class Keeper:
             self.stop(SHUTDOWN_GRACE_S)
             if "linger" in self.timers:
                 self.after("linger", self.linger_s, self.on_lingered)
-        if self.report is None and self.child.ended():
+        if self.report is None and self.program.ended():
             self.on_exit()
+        elif self.standby.ended():
+            self.after("standby", STANDBY_AGAIN_S, self.stand_by)
+
+    # who holds the program, and who will
+
+    def stand_by(self) -> None:
+        """Have somebody stand by, and write down who holds the program."""
+        if self.stopping or self.report is not None:
+            return
+        try:
+            self.standby.begin(self.child.held)
+        except OSError as exc:
+            complain(f"nobody stands by: {exc}")
+            self.after("standby", STANDBY_AGAIN_S, self.stand_by)
+        try:
+            save(self.spec_path, {**self.spec, **self.processes()})
+        except OSError as exc:
+            complain(f"cannot write {self.spec_path}: {exc}")
+
+    def processes(self) -> Json:
+        """Who is who, for a node."""
+        own = process_at(os.getpid())
+        return {
+            "pid": self.program.pid,
+            "pid_start": self.program.start,
+            "keeper_pid": os.getpid(),
+            "keeper_start": own.start if own else "",
+            **self.standby.state(),
+        }
+
+    def succeed(self, heirs: int) -> None:
+        """In the process that stood by: hold the program from now on."""
+        held = self.child.pipes if isinstance(self.child, Child) else self.child.master
+        heir = Keeper(self.spec_path, {**self.spec, **self.processes()}, held, heirs)
+        heir.stand_by()
+        heir.run()
 
     # the node
 
@@ -137,8 +185,8 @@ class Keeper:
             params = {name: self.spec[name] for name in names}
             params |= {
                 "version": VERSION,
-                "pid": self.child.pid,
-                "pid_start": self.child.start,
+                "pid": self.program.pid,
+                "pid_start": self.program.start,
                 "keeper_pid": os.getpid(),
                 "terminal": self.terminal_state(),
             }
@@ -249,14 +297,14 @@ class Keeper:
     def watch_adopted(self) -> None:
         """Its end is no SIGCHLD of ours."""
         try:
-            ended = os.pidfd_open(self.child.pid)
+            ended = os.pidfd_open(self.program.pid)
         except (OSError, AttributeError):
             self.after("adopted", ADOPTED_LOOK_S, self.look_at_adopted)
         else:
             self.selector.register(ended, selectors.EVENT_READ, lambda _: self.on_adopted_end(ended))
 
     def look_at_adopted(self) -> None:
-        if self.child.ended():
+        if self.program.ended():
             self.on_exit()
         else:
             self.after("adopted", ADOPTED_LOOK_S, self.look_at_adopted)
@@ -279,6 +327,7 @@ class Keeper:
             grace_s = min(grace_s, self.timers["end"][0] - time.monotonic())
         else:
             self.stopping = True
+            self.standby.dismiss()  # with copies of the pipes it would keep the child from seeing their end
             self.tree.look(self.node.peer_pid())  # now: whose parents have ended is not to be told any more
         if hang_up:
             self.child.end_input()
@@ -312,14 +361,15 @@ class Keeper:
     # the end
 
     def on_exit(self) -> None:
-        code = self.child.code
+        self.standby.dismiss()
+        code = self.program.code
         self.child.close_input()
         self.child.drain()
         self.report = {
             "agent": self.spec["agent"],
             "instance": self.spec["instance"],
             "kind": self.spec["kind"],
-            "pid": self.child.pid,
+            "pid": self.program.pid,
             "code": code if code is not None and code >= 0 else None,
             "signal": signal_name(-code) if code is not None and code < 0 else None,
             "stopped": self.stopping,

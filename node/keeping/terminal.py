@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from node.keeping.child import CHUNK_BYTES, MAX_INPUT_BYTES, Tail, environment_of
 from node.keeping.lines import MAX_LINE_BYTES, Json
-from node.keeping.processes import process_at
+from node.keeping.program import Program, adopted, started
 from node.keeping.recording import Recorder
 
 MAX_SIDE = 10_000  # columns or rows; more is nobody's window
@@ -20,40 +20,35 @@ MAX_SIDE = 10_000  # columns or rows; more is nobody's window
 class TerminalChild:
     """The program, and the master side of its terminal: what it shows is recorded, whoever looks.
 
-    `shown()` is called after each piece. With `adopted`, the master of a program that another keeper has
-    started: it is not our child, so how it ends cannot be known, only that it does.
+    `shown()` is called after each piece. `master`: that of a program which runs already.
     """
 
     def __init__(
-        self, spec: Json, selector: selectors.BaseSelector, shown: Callable[[], None], adopted: int | None
+        self, spec: Json, selector: selectors.BaseSelector, shown: Callable[[], None], master: int | None
     ) -> None:
         self.selector = selector
         self.shown = shown
         self.tail = Tail()
         self.unwritten = bytearray()
         self.recorder = Recorder(str(spec["terminal_folder"]))
-        self.process: subprocess.Popen[bytes] | None = None
-        if adopted is None:
+        if master is None:
             cols, rows = spec["cols"], spec["rows"]
             assert isinstance(cols, int)
             assert isinstance(rows, int)
-            self.master = self._run(spec, cols, rows)
+            self.program, self.master = self._run(spec, cols, rows)
         else:
-            self.master = adopted
-            pid, start = spec["pid"], spec["pid_start"]
-            assert isinstance(pid, int)
-            self.pid, self.start = pid, str(start)
+            self.program, self.master = adopted(spec), master
         os.set_blocking(self.master, False)
         selector.register(self.master, selectors.EVENT_READ, self._on_ready)
         self.open = True
 
-    def _run(self, spec: Json, cols: int, rows: int) -> int:
+    def _run(self, spec: Json, cols: int, rows: int) -> tuple[Program, int]:
         argv = spec["argv"]
         assert isinstance(argv, list)
         master, slave = os.openpty()
         try:
             termios.tcsetwinsize(master, (rows, cols))
-            self.process = subprocess.Popen(
+            process = subprocess.Popen(
                 argv,
                 executable=str(spec["program"]),
                 stdin=slave,
@@ -69,28 +64,19 @@ class TerminalChild:
             raise
         finally:
             os.close(slave)
-        self.pid = self.process.pid
-        found = process_at(self.pid)
-        self.start = found.start if found else ""
         self.recorder.resized(cols, rows)
-        return master
+        return started(process), master
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The descriptors that another keeper needs."""
+        return (self.master,)
 
     @property
     def size(self) -> tuple[int, int]:
         """Columns and rows."""
         rows, cols = termios.tcgetwinsize(self.master)
         return cols, rows
-
-    @property
-    def code(self) -> int | None:
-        """Its exit code, or a signal as a negative number; None while it runs or if it cannot be known."""
-        return self.process.returncode if self.process is not None else None
-
-    def ended(self) -> bool:
-        if self.process is not None:
-            return self.process.poll() is not None
-        found = process_at(self.pid)
-        return found is None or not found.lives or found.start != self.start
 
     def resize(self, cols: int, rows: int) -> None:
         """The program is told by SIGWINCH."""
@@ -163,7 +149,7 @@ class TerminalChild:
 
     def end_input(self) -> None:
         """As if somebody had closed the window. The master stays open: the node may hold it too."""
-        groups = {self.pid}
+        groups = {self.program.pid}
         with contextlib.suppress(OSError):
             groups.add(os.tcgetpgrp(self.master))
         for group in groups:

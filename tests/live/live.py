@@ -274,14 +274,15 @@ def new_system() -> Iterator[System]:
 
 
 def end_agents(home: Path) -> None:
-    """Agents outlive everything, so they are ended one by one: keepers first, which else would report it."""
+    """Agents outlive everything, so they are ended one by one: first whoever else would go on with them."""
     for path in home.glob("node/keepers/a-*.json"):
         with contextlib.suppress(OSError, ValueError):
             known = json.loads(path.read_text())
-            for pid, start in (("keeper_pid", "keeper_start"), ("pid", "pid_start")):
-                if pid in known and start in known and is_alive(known[pid], known[start]):
+            for whose in ("standby_", "keeper_", ""):
+                pid, start = known.get(f"{whose}pid"), known.get(f"{whose or 'pid_'}start")
+                if pid and start and is_alive(pid, start):
                     with contextlib.suppress(ProcessLookupError):
-                        os.killpg(known[pid], signal.SIGKILL)
+                        os.killpg(pid, signal.SIGKILL)
 
 
 def join(other: System, system: System, name: str = "attic") -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from hyperpi.config import Home
 from hyperpi.lines import Lines
-from node.keeper_files import Ended, Kept
+from node.keeper_files import Ended, Kept, read_file
 from node.keepers import KeeperBook
 from node.keeping.link import TERMINALS
 from node.masters import Masters
@@ -37,6 +37,7 @@ class Node:
         self.ends: list[Ended] = []
         self.calls: list[tuple[str, Any]] = []
         self.on_end: Callable[[Ended], None] = lambda ended: None  # may raise, as a full disk would
+        self.dialogs = False  # somebody will answer them
         self.refuse: set[str] = set()  # methods that are not answered
         self.book = KeeperBook(home.path / "node" / "keepers", self._ended, self._take_over)
         self.masters = Masters(lambda agent: kept.keeper_pid if (kept := self.book.kept(agent)) else None)
@@ -98,7 +99,7 @@ class Node:
                 await asyncio.Event().wait()
             if method == "keeper.register":
                 answer = await self.book.registered(params, peer.rpc, peer.peer_pid)
-            elif method == "keeper.shown":
+            elif method == "keeper.shown" or (method == "keeper.dialog" and self.dialogs):
                 answer = {}
             else:
                 answer = await self.book.exited(params, peer.peer_pid)
@@ -178,13 +179,25 @@ async def rig_in(tmp_path: Path) -> AsyncIterator[Rig]:
         for node in rig.nodes:
             await node.die()
         for one in rig.spawned:
-            for pid, start in ((one.keeper_pid, one.keeper_start), (one.pid, one.pid_start)):
-                if process_start(pid) in (None, start):  # else the pid is somebody else's by now
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(pid, signal.SIGKILL)
+            lose_keepers(rig, one)
+            if process_start(one.pid) in (None, one.pid_start):  # else the pid is somebody else's by now
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(one.pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(one.keeper_pid, 0)
         shutil.rmtree(sockets)
+
+
+def lose_keepers(rig: Rig, one: Spawned) -> None:
+    """Kill whoever holds a program, and whoever stands by to hold it, so that nobody does."""
+    known = read_file(rig.keepers / f"{one.agent}.json", Kept)
+    holders = [(one.keeper_pid, one.keeper_start)]
+    if known is not None:  # the one that stands by first: it is replaced later than the keeper is
+        holders = [(known.standby_pid, known.standby_start), (known.keeper_pid, known.keeper_start)]
+    for pid, start in holders:
+        if pid and process_start(pid) in (None, start):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
 
 async def until(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:

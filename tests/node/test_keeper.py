@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from keeper_rig import Rig, rig_in, until
+from keeper_rig import Rig, lose_keepers, rig_in, until
 
 from hyperpi.errors import BadRequest, Conflict, NodeUnreachable, NotFound, Overloaded
 from hyperpi.rpc import Connection
@@ -567,11 +567,11 @@ async def test_an_end_is_on_the_disk_before_the_rest_of_the_tree_has_ended(rig: 
             os.kill(pid, signal.SIGKILL)
 
 
-async def test_a_killed_keeper_is_reported_and_its_piped_child_ends(rig: Rig) -> None:
+async def test_a_program_ends_with_whoever_held_it_and_whoever_stood_by_and_that_is_said(rig: Rig) -> None:
     node = await rig.node()
     one = await rig.start("cat")
     await node.connected(one.agent)
-    os.kill(one.keeper_pid, signal.SIGKILL)
+    lose_keepers(rig, one)
     ended = await node.end_of(one.agent)
     assert (ended.why, ended.detail, ended.instance) == ("keeper_lost", "its keeper was killed", one.instance)
     assert not is_alive(one.pid, one.pid_start)
@@ -579,7 +579,7 @@ async def test_a_killed_keeper_is_reported_and_its_piped_child_ends(rig: Rig) ->
     await until(lambda: list(rig.keepers.iterdir()) == [])
 
 
-async def test_a_child_that_does_not_mind_its_lost_keeper_is_ended_with_its_commands(
+async def test_a_child_that_does_not_mind_that_nobody_holds_it_is_ended_with_its_commands(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("node.keepers.ORPHAN_S", 0.2)
@@ -588,14 +588,14 @@ async def test_a_child_that_does_not_mind_its_lost_keeper_is_ended_with_its_comm
         rig, "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: signal.pause()"
     )
     await node.connected(one.agent)
-    os.kill(one.keeper_pid, signal.SIGKILL)
+    lose_keepers(rig, one)
     assert (await node.end_of(one.agent)).why == "keeper_lost"
     assert [pid for pid in (one.pid, *family) if is_alive(pid)] == []
 
 
-async def test_a_keeper_killed_while_no_node_runs_is_noticed_by_the_next(rig: Rig) -> None:
+async def test_keepers_killed_while_no_node_runs_are_noticed_by_the_next(rig: Rig) -> None:
     one = await rig.start("cat")
-    os.kill(one.keeper_pid, signal.SIGKILL)
+    lose_keepers(rig, one)
     await until(lambda: not is_alive(one.keeper_pid))
     node = await rig.node()
     assert (await node.end_of(one.agent)).why == "keeper_lost"
@@ -627,7 +627,7 @@ async def test_every_end_is_told_to_some_node_and_told_right_whatever_is_killed_
                 os.kill(one.pid, signal.SIGKILL)
                 expected[one.agent] = "killed by SIGKILL"
             case 1:
-                os.kill(one.keeper_pid, signal.SIGKILL)
+                lose_keepers(rig, one)
                 expected[one.agent] = "its keeper was killed"
             case 2:
                 os.kill(one.keeper_pid, signal.SIGTERM)

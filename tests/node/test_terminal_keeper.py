@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from keeper_rig import Node, Rig, rig_in, until
+from keeper_rig import Node, Rig, lose_keepers, rig_in, until
 
 from node.keeping import recording
 from node.masters import Masters
@@ -174,12 +174,35 @@ async def test_a_killed_keeper_leaves_its_program_to_the_next_one(rig: Rig) -> N
     assert ended.detail == "ended; how is not known, since its first keeper was killed"
 
 
-async def test_a_keeper_that_is_killed_while_no_node_runs_takes_its_program_along_and_that_is_said(
-    rig: Rig,
-) -> None:
+async def test_a_program_goes_on_when_its_keeper_dies_while_no_node_runs(rig: Rig) -> None:
     node, one = await terminal(rig, "sh")
+    await type_in(node, one, "while :; do echo still h$((1+1))re; sleep 0.05; done &\r")
+    await shows(one, "still h2re")
     await node.die()
     os.kill(one.keeper_pid, signal.SIGKILL)
+    before = len(shown(one))
+    await until(lambda: "still h2re" in shown(one)[before:])
+    again = await rig.node()
+    await held(again, one)
+    await type_in(again, one, "kill %1; echo back a$((2+2))gain\r")
+    await shows(one, "back a4gain")
+    assert is_alive(one.pid, one.pid_start)
+
+
+async def test_a_terminal_is_taken_over_when_whoever_stood_by_was_killed_too(rig: Rig) -> None:
+    node, one = await terminal(rig, "sh")
+    lose_keepers(rig, one)
+    await until(lambda: (now := node.book.kept(one.agent)) is not None and now.keeper_pid != one.keeper_pid)
+    await held(node, one)
+    await type_in(node, one, "echo af$((1+1))ter\r")
+    await shows(one, "af2ter")
+    assert is_alive(one.pid, one.pid_start)
+
+
+async def test_keepers_killed_while_no_node_runs_take_their_program_along_and_that_is_said(rig: Rig) -> None:
+    node, one = await terminal(rig, "sh")
+    await node.die()
+    lose_keepers(rig, one)
     await until(lambda: not is_alive(one.pid, one.pid_start))
     again = await rig.node()
     ended = await again.end_of(one.agent)

@@ -41,10 +41,12 @@ VICTIMS = (
     "node",
     "terminal keeper",
     "pipe keeper",
+    "node and keepers",
     "terminal pi",
     "headless pi",
     "typed pi",
 )
+KEPT = {"terminal keeper": "terminal pi", "pipe keeper": "headless pi"}
 TURN_WORDS = 40  # 50 ms each: long enough that a kill comes in the middle, on a busy machine too
 KILL_WITHIN_S = 0.8
 PATIENCE_S = 40.0
@@ -151,17 +153,22 @@ class Chaos:
                 process.send_signal(signal.SIGINT)
             process.wait(PATIENCE_S)
 
-    def victim(self, name: str) -> int:
-        """The pid of what is to be killed."""
+    def victims(self, name: str) -> list[int]:
+        """The pids of what is to be killed."""
         if name in self._parts:
-            return self._parts[name].pid
+            return [self._parts[name].pid]
         if name == "node":
-            return self.system.node_pid()
-        if name.endswith("keeper"):
-            agent = self.subjects["terminal pi" if name.startswith("terminal") else "headless pi"].agent
-            kept = json.loads((self.system.home / "node" / "keepers" / f"{agent}.json").read_text())
-            return int(kept["keeper_pid"])
-        return self.subjects[name].pid
+            return [self.system.node_pid()]
+        if name == "node and keepers":
+            return [self.system.node_pid(), *map(self._keeper_of, ("terminal pi", "headless pi"))]
+        if name in KEPT:
+            return [self._keeper_of(KEPT[name])]
+        return [self.subjects[name].pid]
+
+    def _keeper_of(self, subject: str) -> int:
+        agent = self.subjects[subject].agent
+        kept = json.loads((self.system.home / "node" / "keepers" / f"{agent}.json").read_text())
+        return int(kept["keeper_pid"])
 
     # --- asking, over whatever happens -----------------------------------------------------------------
 
@@ -230,19 +237,20 @@ class Chaos:
         for prompt_id in running.values():
             await self._at_the_model(prompt_id)
         await asyncio.sleep(self.random.uniform(0, KILL_WITHIN_S))
-        pid = self.victim(name)
-        os.kill(pid, signal.SIGKILL)
+        pids = self.victims(name)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
         self.tally.kills[name] += 1
-        if name == "terminal keeper":
-            self.subjects["terminal pi"].taken_over = True
-        dead = {"pipe keeper": "headless pi"}.get(name, name)
+        for keeper, subject in KEPT.items():
+            if name in {keeper, "node and keepers"}:
+                self.subjects[subject].taken_over = True
         # What is asked while it is away must be neither lost nor doubled.
-        others = [s for s in self.subjects.values() if s.name != dead]
+        others = [s for s in self.subjects.values() if s.name != name]
         asking = [asyncio.create_task(self.prompt(subject, 2)) for subject in others]
         try:
             self._bring_back(name)
-            if dead in self.subjects:
-                await self._resumed(self.subjects[dead], running[dead])
+            if name in self.subjects:
+                await self._resumed(self.subjects[name], running[name])
             for task in asking:
                 await task
         finally:
@@ -251,7 +259,7 @@ class Chaos:
         for prompt_id, subject in self._asked.items():
             if prompt_id not in self.subjects[subject].interrupted:
                 await self._at_the_model(prompt_id)
-        await self._check(name, pid)
+        await self._check(name, pids)
         self.tally.rounds += 1
 
     async def _at_the_model(self, prompt_id: str) -> None:
@@ -273,7 +281,7 @@ class Chaos:
         if name in self._parts:
             self._parts[name].wait(PATIENCE_S)
             self._start_hypivisor() if name == "hypivisor" else self._start_pide()
-        elif name == "node":
+        elif name.startswith("node"):
             if self.system.node is not None:
                 self.system.node.wait(PATIENCE_S)
             lock = self.system.home / "node" / "lock"
@@ -286,13 +294,9 @@ class Chaos:
         """A killed pi is told as ended in the middle of its turn; somebody goes on with it."""
         # A window goes with its own program, and a keeper that took over is not told of its child's signal.
         why = "unknown" if subject.name == "typed pi" or subject.taken_over else "killed"
-
-        def told(agents: dict[str, Json]) -> Json | None:
-            """A goodbye may be heard first, of a pi that has lost its keeper."""
-            found = agents[subject.agent]
-            return found if (found["ending"] or {}).get("why") == why else None
-
-        ended = await self.sees(told)
+        ended = await self.sees(
+            lambda agents: (agents[subject.agent]["ending"] or {}).get("why") == why and agents[subject.agent]
+        )
         assert ended["ending"]["interrupted"], ended["detail"]
         subject.interrupted.add(running)
         requests = len(self.model.requests)
@@ -317,7 +321,7 @@ class Chaos:
         mine = [r for r in self.model.requests[requests:] if running in str(r["messages"][-1])]
         assert not mine, f"{running} was run again by itself"
 
-    async def _check(self, name: str, killed: int) -> None:
+    async def _check(self, name: str, killed: list[int]) -> None:
         runs = self.runs()
         doubled = {prompt_id: runs[prompt_id] for prompt_id in self._asked if runs[prompt_id] != 1}
         assert not doubled, f"after {name}: prompts that did not run once: {doubled}"
@@ -325,7 +329,7 @@ class Chaos:
             agent = await self.rests(subject)
             assert agent["pid"] == subject.pid, f"after {name}: {subject.name} is another process"
             assert is_running(subject.pid)
-            assert subject.pid != killed
+            assert subject.pid not in killed
             told = await self._conversation(subject.agent)
             file = await asyncio.to_thread(read_page, Path(agent["session"]["file"]), None, EVERYTHING)
             assert file is not None

@@ -177,6 +177,9 @@ def record(system: System, agent: str) -> Json:
     return found
 
 
+STARTS = ("pid_start", "keeper_start", "standby_start")
+
+
 def lose_power(system: System, agents: list[Json]) -> None:
     """The node and all that it keeps end at once, and what is on disk is of an earlier boot."""
     system.kill_node()
@@ -184,9 +187,9 @@ def lose_power(system: System, agents: list[Json]) -> None:
         kept = json.loads(path.read_text())
         if kept["agent"] not in {one["id"] for one in agents}:
             continue
-        for pid in (kept["keeper_pid"], kept["pid"]):
-            os.kill(pid, signal.SIGKILL)
-        kept |= {name: f"0badb007-{kept[name].partition('-')[2]}" for name in ("pid_start", "keeper_start")}
+        for name in ("standby_pid", "keeper_pid", "pid"):
+            os.kill(kept[name], signal.SIGKILL)
+        kept |= {name: f"0badb007-{kept[name].partition('-')[2]}" for name in STARTS}
         path.write_text(json.dumps(kept))
     assert holder_of(system.home / "node" / "lock") is None
     with sqlite3.connect(system.home / "node" / "roster.db") as db:
