@@ -26,6 +26,7 @@ from hyperpi.config import Home
 from hyperpi.errors import BadRequest, Conflict, HyperPiError, NotFound, Overloaded, RefusedByPolicy
 from node.folders import create_folder, opened
 from node.keeping.lines import Json, save
+from node.keeping.tree import MARK
 from node.kinds import kind_named
 from node.policy import Policy, agent_environment, check_count, command_line, is_utf8
 
@@ -92,7 +93,7 @@ def _start(
         raise BadRequest("an agent's id is up to 64 letters, digits, - and _")
     kind = kind_named(order.kind)
     argv = command_line(policy, kind, order.args, headless=order.headless)
-    ours = {"HYPERPI_HOME": str(home.path), "HYPERPI_INSTANCE": order.instance}
+    ours = {"HYPERPI_HOME": str(home.path), "HYPERPI_INSTANCE": order.instance, MARK: order.agent}
     child_environment = agent_environment(policy, environment, ours)
     argv = argv or (child_environment.get("SHELL", "/bin/sh"),)
     program = find_program(argv[0], child_environment.get("PATH", os.defpath))

@@ -15,7 +15,7 @@ from node.keeping.link import Failed, NodeLink
 from node.keeping.processes import process_at
 from node.keeping.standby import Standby
 from node.keeping.terminal import TerminalChild, size_of
-from node.keeping.tree import Tree
+from node.keeping.tree import MARK, Tree
 
 VERSION = 2  # of what node and keeper say to each other; a keeper may be older than its node
 
@@ -328,28 +328,33 @@ class Keeper:
         else:
             self.stopping = True
             self.standby.dismiss()  # with copies of the pipes it would keep the child from seeing their end
-            self.tree.look(self.node.peer_pid())  # now: whose parents have ended is not to be told any more
+            self.look_at_tree()  # now: whose parents have ended is not to be told any more
         if hang_up:
             self.child.end_input()
         self.after("end", grace_s, self.terminate)
 
+    def look_at_tree(self) -> None:
+        """A stop ends also what commands have left running in the background; another end leaves it."""
+        mark = f"{MARK}={self.spec['agent']}" if self.stopping else None
+        self.tree.look(self.node.peer_pid(), mark)
+
     def terminate(self) -> None:
         self.terminated = True
-        self.tree.look(self.node.peer_pid())
+        self.look_at_tree()
         self.child.end_input()  # a shell in a terminal does not mind SIGTERM
         self.tree.send(signal.SIGTERM)
         self.after("end", TERM_S, self.kill)
 
     def kill(self) -> None:
         """Again and again, since members may still start others; rarely, once it does not seem to help."""
-        self.tree.look(self.node.peer_pid())
+        self.look_at_tree()
         self.tree.send(signal.SIGKILL)
         self.sweeps += 1
         self.after("end", SWEEP_S if self.sweeps < MAX_SWEEPS else LINGER_S, self.kill)
 
     def sweep(self) -> None:
         """After the child's end: wait until nothing is left of its tree."""
-        self.tree.look(self.node.peer_pid())
+        self.look_at_tree()
         if self.tree.known and self.sweeps < MAX_SWEEPS:
             self.after("sweep", SWEEP_S, self.sweep)
             return

@@ -52,6 +52,15 @@ def process_at(pid: int) -> Process | None:
     return _in_proc(pid) if sys.platform == "linux" else _of_ps("-p", str(pid)).get(pid)
 
 
+def has_in_environment(pid: int, variable: str) -> bool:
+    """Whether a process was started with this NAME=VALUE. Only Linux tells."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return os.fsencode(variable) in file.read().split(b"\0")
+    except OSError:  # it has ended, or is somebody else's
+        return False
+
+
 def _in_proc(pid: int) -> Process | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

@@ -3,15 +3,17 @@
 import contextlib
 import os
 
-from node.keeping.processes import process_at, processes
+from node.keeping.processes import has_in_environment, process_at, processes
+
+MARK = "HYPERPI_AGENT"  # in the environment of all that belongs to a spawned agent: its id
 
 
 class Tree:
     """What the child has started, as far as it can be known: its session, its group, its descendants.
 
-    Agents run commands in sessions of their own, so the group alone would leave those behind. What has left
-    the family (a daemon, whose parent has ended) is not ours to end. A node that an agent's tether started
-    may be a descendant of the agent: it is spared, with all that it keeps.
+    Agents run commands in sessions of their own, so the group alone would leave those behind. A daemon, which
+    leads a session of its own and whose parent has ended, has left the family and is not ours to end. A node
+    that an agent's tether started may be a descendant of the agent: it is spared, with all that it keeps.
     """
 
     def __init__(self, pid: int, start: str) -> None:
@@ -19,8 +21,12 @@ class Tree:
         self.known = {pid: start}  # members that lived when we last looked: pid -> start identity
         self.has_group = True  # some of them are in the child's own process group
 
-    def look(self, spare: int | None) -> None:
-        """Find new members and forget those that have ended. `spare` is the node's pid, if known."""
+    def look(self, spare: int | None, mark: str | None = None) -> None:
+        """Find new members and forget those that have ended. `spare` is the node's pid, if known.
+
+        With `mark`, a NAME=VALUE that only this tree has in its environment, also what commands have left in
+        the background: their parents and the leaders of their sessions have ended.
+        """
         table = processes()
         self.known = {p: start for p, start in self.known.items() if p in table and table[p].start == start}
         # A pid is given out again only once its group and session are empty.
@@ -28,7 +34,10 @@ class Tree:
         children: dict[int, list[int]] = {}
         for pid, process in table.items():
             children.setdefault(process.parent, []).append(pid)
-            if ours and self.pid in (process.group, process.session):
+            left = process.session and process.session not in table
+            if (ours and self.pid in (process.group, process.session)) or (
+                mark and left and has_in_environment(pid, mark)
+            ):
                 self.known[pid] = process.start
         ahead = list(self.known)
         while ahead:

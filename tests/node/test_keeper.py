@@ -447,6 +447,31 @@ async def test_stop_ends_the_whole_tree_of_a_program_that_ignores_everything(
     assert [pid for pid in family if is_alive(pid)] == []
 
 
+BACKGROUND = """
+import subprocess, sys, time
+for how, pid_file in zip(("nohup", "setsid"), sys.argv[1:]):
+    command = f"{how} sleep 1000 > /dev/null 2>&1 & echo $! > {pid_file}"
+    subprocess.run(["sh", "-c", command], start_new_session=True)
+sys.stdin.read()
+"""
+
+
+async def test_a_stop_ends_what_commands_have_left_in_the_background_but_no_daemon(rig: Rig) -> None:
+    node = await rig.node()
+    files = rig.work / "background", rig.work / "daemon"
+    one = await rig.start_python(BACKGROUND, *map(str, files))
+    [background], [daemon] = [await pids_written_to(file, 1) for file in files]
+    await until(lambda: os.getsid(daemon) == daemon)
+    await node.connected(one.agent)
+    try:
+        await node.book.stop(one.agent, grace_s=10)
+        await node.end_of(one.agent)
+        assert not is_alive(background)
+        assert is_alive(daemon)
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+
+
 async def test_a_second_stop_hurries_the_first(rig: Rig) -> None:
     node = await rig.node()
     one = await rig.start("sleep", "1000")

@@ -109,6 +109,7 @@ async def test_an_agents_environment_is_the_owners_without_our_secrets(rig: Rig)
         "KEPT": "as it is",
         "PYTHONPATH": "/poison",
         "PWD": str(rig.work),
+        "HYPERPI_AGENT": one.agent,
         "HYPERPI_HOME": str(rig.home.path),
         "HYPERPI_INSTANCE": one.instance,
     }
@@ -151,7 +152,14 @@ async def test_files_of_keepers_are_private_and_name_no_values_of_the_environmen
     known = json.loads(spec.read_text())
     assert known["pid"] == one.pid
     assert known["cwd"] == str(rig.work)
-    assert set(known["env_names"]) == {"PATH", "HOME", "PWD", "HYPERPI_HOME", "HYPERPI_INSTANCE"}
+    assert set(known["env_names"]) == {
+        "PATH",
+        "HOME",
+        "PWD",
+        "HYPERPI_AGENT",
+        "HYPERPI_HOME",
+        "HYPERPI_INSTANCE",
+    }
 
 
 # --- refusals ------------------------------------------------------------------------------------------
