@@ -4,6 +4,7 @@
  */
 
 import { messageOf } from "./client.js";
+import { keptIds } from "./keeping.js";
 import { Reading } from "./reading.js";
 import { HEIGHT, HEIGHT_TOUCH, inSight, offsetOf, rosterRows } from "./roster.js";
 import { needsPerson } from "./presence.js";
@@ -37,7 +38,7 @@ export class Page {
     /** @type {State} */
     this.state = emptyState();
     /** @type {Ui} */
-    this.ui = { ...firstUi(), inspectorOpen: !matchMedia("(max-width: 1180px)").matches };
+    this.ui = { ...firstUi(), putOff: keptIds("putOff"), passedOver: keptIds("passedOver"), inspectorOpen: !matchMedia("(max-width: 1180px)").matches };
     /** @type {import("./views/app.js").Actions | null} */
     this.actions = null;
     this.highlighted = false;

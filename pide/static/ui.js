@@ -1,6 +1,6 @@
 /**
  * What this page shows and how, as far as the server has no say in it: which agent is open, filters,
- * dialogs, drafts. Pure; lives in memory only.
+ * dialogs, drafts. Pure; but for what was put off (keeping.js) it lives in memory only.
  */
 
 import { noFilter } from "./trust.js";

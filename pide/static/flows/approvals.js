@@ -2,6 +2,7 @@
 
 import { waitingMark } from "../approvals.js";
 import { messageOf } from "../client.js";
+import { keepIds } from "../keeping.js";
 import { toggled } from "../ui.js";
 
 /** @typedef {import("../protocol.js").Approval} Approval */
@@ -49,7 +50,11 @@ export function approvalFlow(page) {
     /** Whether a time is shown that runs out. */
     isWaitedFor: () => (page.ui.route.kind === "inbox" ? page.state.inbox.approvals.length > 0 : (page.openConversation?.pending.length ?? 0) > 0),
 
-    notNow: (/** @type {string} */ id) => page.look({ putOff: toggled(page.ui.putOff, id) }),
+    notNow: (/** @type {string} */ id) => {
+      const putOff = toggled(page.ui.putOff, id);
+      keepIds("putOff", putOff);
+      page.look({ putOff });
+    },
 
     /** @type {import("../views/approval.js").ApprovalActions["answer"]} */
     answer: async (approval, choice, words) => {

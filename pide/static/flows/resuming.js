@@ -1,5 +1,6 @@
 /** Going on with agents that have ended. */
 
+import { keepIds } from "../keeping.js";
 import { offeredAgain } from "../presence.js";
 import { visible } from "../format.js";
 import { messageOf } from "../client.js";
@@ -43,6 +44,10 @@ export function resumeFlow(page) {
       if (started.length) page.toast(`${started.length} resumed. They wait for you: no turn was run again.`);
     },
     showInterrupted: () => page.look({ chip: "ended", filter: "", cursor: null, screen: "roster" }),
-    passOver: () => page.look({ passedOver: new Set([...page.ui.passedOver, ...offeredAgain(page.state, page.ui.passedOver).map((agent) => agent.id)]) }),
+    passOver: () => {
+      const passedOver = new Set([...page.ui.passedOver, ...offeredAgain(page.state, page.ui.passedOver).map((agent) => agent.id)]);
+      keepIds("passedOver", passedOver);
+      page.look({ passedOver });
+    },
   };
 }

@@ -1,0 +1,32 @@
+/**
+ * What a viewer has put off, kept in this browser: nobody else's business, so no server has it.
+ *
+ * A browser may refuse to keep anything, in a private window for instance: then a reload forgets it.
+ */
+
+const MOST = 500; // ids of each kind; the oldest give way
+
+/**
+ * @param {string} name
+ * @returns {ReadonlySet<string>}
+ */
+export function keptIds(name) {
+  try {
+    const found = JSON.parse(localStorage.getItem(`hyperpi.${name}`) ?? "[]");
+    return new Set(Array.isArray(found) ? found.filter((id) => typeof id === "string") : []);
+  } catch {
+    return new Set();
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {ReadonlySet<string>} ids
+ */
+export function keepIds(name, ids) {
+  try {
+    localStorage.setItem(`hyperpi.${name}`, JSON.stringify([...ids].slice(-MOST)));
+  } catch {
+    // Refused or full: this page still knows.
+  }
+}
