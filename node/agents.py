@@ -80,6 +80,7 @@ class Agents:
         self.loads: dict[AgentId, contract.Load] = {}
         self.observers: list[Observer] = []
         self.pending: Callable[[AgentId], list[contract.Approval]] = lambda _: []  # what it waits for
+        self.decisions: Callable[[AgentId], list[contract.Decision]] = lambda _: []  # on its newest calls
         self.stored: Callable[[AgentId], list[contract.QueuedPrompt]] = lambda _: []  # kept here for it
         self._queues: dict[AgentId, list[contract.QueuedPrompt]] = {}  # what waits in the agent
         self._logs: dict[AgentId, EventLog] = {}

@@ -71,6 +71,7 @@ class ApprovalDesk(Observer):
         self._tasks: set[asyncio.Task[None]] = set()
         self._dialog_answered: DialogAnswered | None = None
         agents.pending = self.pending
+        agents.decisions = self.decisions
         for record in agents.roster:
             agents.roster.asks(record.id, self._asks(record.id), time.time())
 
@@ -83,6 +84,10 @@ class ApprovalDesk(Observer):
     def pending(self, agent: AgentId) -> list[contract.Approval]:
         """What an agent waits for, oldest first."""
         return [approval_shape(asked) for asked in self._approvals.pending(agent)]
+
+    def decisions(self, agent: AgentId) -> list[contract.Decision]:
+        """What became of an agent's newest approvals of tool calls, oldest first; no history tells."""
+        return self._approvals.decisions(agent)
 
     def list(self, wanted: contract.ApprovalList) -> list[Json]:
         """The newest ones that are wanted, oldest first."""

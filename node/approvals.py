@@ -18,6 +18,8 @@ from hyperpi.process_tree import Relative
 MAX_PENDING = 32  # of one agent; one that asks more at once is not waiting for anybody
 REMEMBERED_S = 7 * 86_400.0  # decided ones: whoever asked may have been suspended for a while
 REMEMBERED = 2_000
+DECISIONS = 200  # of one agent, in a snapshot: more than the calls of its newest entries
+NOTE_CHARS = 500  # of a note there
 
 State = Literal["pending", "approved", "denied", "expired", "withdrawn"]
 DENYING = frozenset({"reject_once", "reject_always"})
@@ -85,6 +87,11 @@ class Approvals:
     def pending(self, agent: AgentId | None = None) -> list[Asked]:
         """What waits for an answer, oldest first; of one agent or of all."""
         return [asked for asked in self._open.values() if agent in (None, asked.agent)]
+
+    def decisions(self, agent: AgentId) -> list[contract.Decision]:
+        """What became of the agent's newest approvals of tool calls, oldest first."""
+        decided = [asked for asked in self if asked.agent == agent and asked.state != "pending"]
+        return [found for asked in decided[-DECISIONS:] if (found := _decision(asked)) is not None]
 
     @property
     def next_expiry(self) -> float | None:
@@ -202,6 +209,15 @@ def told(asked: Asked) -> str:
             return f"it was withdrawn: {asked.note}"
         case state:
             return f"{state} by {asked.by}"
+
+
+def _decision(asked: Asked) -> contract.Decision | None:
+    detail = asked.action.detail
+    call = detail.get("call_id") if isinstance(detail, dict) else None
+    if asked.state == "pending" or not isinstance(call, str) or not call:
+        return None
+    note = asked.note[:NOTE_CHARS] if asked.note is not None else None
+    return contract.Decision(call_id=call, state=asked.state, by=asked.by, via=asked.via, note=note)
 
 
 def approval_shape(asked: Asked) -> contract.Approval:

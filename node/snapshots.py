@@ -87,7 +87,12 @@ class Snapshots:
             "usage": record.usage,
         }
         agents = self._agents
-        ours = {"state": record.state, "pending": agents.pending(record.id), "queue": agents.queue(record.id)}
+        ours = {
+            "state": record.state,
+            "pending": agents.pending(record.id),
+            "decisions": agents.decisions(record.id),
+            "queue": agents.queue(record.id),
+        }
         return strict_json.encode({**known, **said, **ours})
 
     async def history(self, agent: AgentId, before: str, limit: int) -> bytes:

@@ -45,7 +45,7 @@ def lines(approval: Json, now: float) -> Iterator[Line]:
 def outcome(approval: Json, now: float) -> str:
     """How to answer, or how it was decided."""
     state, by = approval.get("state"), one_line(approval.get("by") or "")
-    note = f": {one_line(approval['note'])}" if approval.get("note") else ""
+    note = f" ({one_line(approval['note'])})" if approval.get("note") else ""
     if state == "pending":
         names = ", ".join(one_line(choice.get("label"), 40) for choice in choices_of(approval))
         return f"{one_line(approval.get('id'))} · {names} · {left(approval, now)}"

@@ -273,6 +273,16 @@ class Approval(Shape):
     text: str | None = None  # what was typed, for a choice of kind `text`
 
 
+class Decision(Shape):
+    """What became of an approval, for the tool call that it was about; a snapshot has those of its agent."""
+
+    call_id: str
+    state: Literal["approved", "denied", "expired", "withdrawn"]
+    by: str | None = None
+    via: str | None = None  # pide | cli | api | terminal
+    note: str | None = None  # at most its first 500 characters
+
+
 class AskPolicy(Shape):
     """When one agent has to ask before it calls a tool. Patterns: `TOOL` or `TOOL:GLOB`.
 

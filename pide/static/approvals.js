@@ -90,6 +90,27 @@ export function timeLeft(approval, now) {
 }
 
 /**
+ * What became of a call that a person was asked about, in a few words; "" where there is nothing to say.
+ * @param {import("./protocol.js").Decision | undefined} decision
+ */
+export function decisionWords(decision) {
+  const by = decision?.via === "terminal" ? " at its terminal" : decision?.by ? ` by ${decision.by}` : "";
+  switch (decision?.state) {
+    case "pending":
+      return "waits for approval";
+    case "approved":
+    case "denied":
+      return `${decision.state}${by}`;
+    case "expired":
+      return "denied: nobody answered";
+    case "withdrawn":
+      return "not run";
+    default:
+      return "";
+  }
+}
+
+/**
  * How one was decided, for the line that stays in the conversation.
  * @param {Approval} approval
  */

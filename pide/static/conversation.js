@@ -9,6 +9,7 @@
 /** @typedef {import("./protocol.js").Block} Block */
 /** @typedef {import("./protocol.js").StreamEvent} StreamEvent */
 /** @typedef {import("./protocol.js").Approval} Approval */
+/** @typedef {import("./protocol.js").Decision} Decision */
 
 /** @typedef {{message_id: string, role: string, blocks: Block[], at?: string}} OpenMessage */
 
@@ -46,10 +47,13 @@
  * @property {import("./protocol.js").Session | null} session
  * @property {import("./protocol.js").Usage | null} usage
  * @property {Approval[]} pending
+ * @property {ReadonlyMap<string, Decision>} decisions  how calls were approved or not, by call_id
  * @property {import("./protocol.js").QueuedPrompt[]} queue  prompts that wait, whoever sent them
  * @property {string | null} resetReason  why the conversation that was shown before is not this one
  */
 
+/** One object, so that a call that goes on waiting is not drawn again. @type {Decision} */
+const WAITS = { call_id: "", state: "pending" };
 const MAX_BLOCKS = 1_000; // of one message: a block number is an agent's word, and an array's length here
 
 /**
@@ -77,6 +81,7 @@ export function emptyConversation(agent) {
     session: null,
     usage: null,
     pending: [],
+    decisions: new Map(),
     queue: [],
     resetReason: null,
   };
@@ -141,6 +146,7 @@ export function attach(conv, attached) {
     session: snapshot.session ?? null,
     usage: snapshot.usage ?? null,
     pending: (snapshot.pending ?? []).filter((approval) => approval.state === "pending"),
+    decisions: new Map([...conv.decisions, ...(snapshot.decisions ?? []).map((one) => /** @type {const} */ ([one.call_id, one]))]),
     queue: snapshot.queue ?? [],
   };
 }
@@ -337,7 +343,33 @@ function approvalChanged(conv, approval, event) {
   if (!approval) return conv;
   const others = conv.pending.filter((known) => known.id !== approval.id);
   if (approval.state === "pending") return { ...conv, pending: [...others, approval] };
-  return note({ ...conv, pending: others }, event, { type: "approval", approval });
+  const call_id = callOf(approval);
+  if (call_id === null) return note({ ...conv, pending: others }, event, { type: "approval", approval });
+  const { state, by, via, note: words } = approval;
+  const next = { ...conv, pending: others, decisions: new Map([...conv.decisions, [call_id, { call_id, state, by, via, note: words }]]) };
+  // The call says what became of it, wherever it is shown.
+  return conv.called.has(call_id) || conv.runs.has(call_id) ? next : note(next, event, { type: "approval", approval });
+}
+
+/**
+ * The call of a tool that an approval is about.
+ * @param {Approval} approval
+ * @returns {string | null}
+ */
+function callOf(approval) {
+  const detail = /** @type {{call_id?: unknown} | null | undefined} */ (approval.action?.detail);
+  return typeof detail?.call_id === "string" && detail.call_id !== "" ? detail.call_id : null;
+}
+
+/**
+ * Whether a call waits for a person, or what somebody or nobody has said to it.
+ * @param {Conversation} conv
+ * @param {string} call_id
+ * @returns {Decision | undefined}
+ */
+export function decisionOn(conv, call_id) {
+  if (conv.pending.some((approval) => callOf(approval) === call_id)) return WAITS;
+  return conv.decisions.get(call_id);
 }
 
 /**

@@ -122,6 +122,8 @@
  * @property {string | null} [note]
  */
 
+/** @typedef {{call_id: string, state: Approval["state"], by?: string | null, via?: string | null, note?: string | null}} Decision  on a call of a tool */
+
 /**
  * @typedef {{call_id: string, message_id?: string | null, name: string, args?: unknown, result?: unknown, is_error?: boolean, duration_ms?: number, at?: string}} OpenTool
  * @typedef {{message_id: string | null, role: string, blocks: Block[], tools?: OpenTool[]}} Running
@@ -138,6 +140,7 @@
  * @property {Session | null} [session]
  * @property {Usage | null} [usage]
  * @property {Approval[]} [pending]
+ * @property {Decision[]} [decisions]
  * @property {QueuedPrompt[]} [queue]
  */
 

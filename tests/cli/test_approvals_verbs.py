@@ -82,7 +82,7 @@ def test_without_any_it_says_so(waiting: list[Json], run: Run):
 def test_an_approval_is_answered_by_how_its_id_begins(waiting: list[Json], mesh: ControlSocket, run: Run):
     waiting.append(asked("ap-one"))
     done = run("approve", "ap-o", "--note", "go on")
-    assert (done.code, done.out) == (0, "approved by ann: go on: bash: rm -rf build\n")
+    assert (done.code, done.out) == (0, "approved by ann (go on): bash: rm -rf build\n")
     params = {"agent": "a-frontend-den", "approval": "ap-one", "choice": "approve", "note": "go on"}
     assert mesh.asked("agent.answer") == [params]
 

@@ -6,7 +6,16 @@ from hyperpi import contract
 from hyperpi.address import AgentId
 from hyperpi.errors import BadRequest, Conflict, NotFound, Overloaded
 from hyperpi.process_tree import Relative
-from node.approvals import MAX_PENDING, REMEMBERED_S, Approvals, Asked, Verdict, approval_shape
+from node.approvals import (
+    DECISIONS,
+    MAX_PENDING,
+    NOTE_CHARS,
+    REMEMBERED_S,
+    Approvals,
+    Asked,
+    Verdict,
+    approval_shape,
+)
 
 AGENT = AgentId("a-1")
 YES, NO = Verdict("approve", "ann", "pide"), Verdict("deny", "bob", "cli", note="not on a Friday")
@@ -127,3 +136,27 @@ def test_what_waits_is_never_forgotten_and_what_was_decided_is_after_a_week():
     book.forget(decided)
     assert list(Approvals(book)) == [waiting]
     assert Approvals(book).pending() == [waiting]
+
+
+def test_what_became_of_a_call_is_kept_for_those_who_come_later():
+    book = Approvals()
+    for number, verdict in enumerate((YES, NO)):
+        action = contract.Action(kind="tool", summary="x", hash="h", detail={"call_id": f"c-{number}"})
+        wish = contract.ApprovalAsk(id=f"ap-{number}", action=action)
+        book.answer(book.ask(AGENT, wish, 60.0, 100.0)[0], verdict, 110.0)
+    book.answer(asked(book, "ap-of-no-call"), YES, 110.0)
+    waits = contract.Action(kind="tool", summary="x", hash="h", detail={"call_id": "c-9"})
+    book.ask(AGENT, contract.ApprovalAsk(id="ap-9", action=waits), 60.0, 100.0)
+    told = [(one.call_id, one.state, one.by, one.note) for one in book.decisions(AGENT)]
+    assert told == [("c-0", "approved", "ann", None), ("c-1", "denied", "bob", "not on a Friday")]
+    assert book.decisions(AgentId("a-2")) == []
+
+
+def test_a_snapshot_has_the_newest_decisions_and_the_beginning_of_long_notes():
+    book = Approvals()
+    for number in range(DECISIONS + 5):
+        action = contract.Action(kind="tool", summary="x", hash="h", detail={"call_id": f"c-{number}"})
+        one, _ = book.ask(AGENT, contract.ApprovalAsk(id=f"ap-{number}", action=action), 60.0, 100.0)
+        book.answer(one, Verdict("deny", "bob", "cli", note="n" * 4_000), 110.0)
+    found = book.decisions(AGENT)
+    assert (found[0].call_id, len(found), len(found[-1].note or "")) == ("c-5", DECISIONS, NOTE_CHARS)

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { actionOf, choicesOf, outcomeWords, timeLeft, waitingCount, waitingMark } from "../../pide/static/approvals.js";
+import { actionOf, choicesOf, decisionWords, outcomeWords, timeLeft, waitingCount, waitingMark } from "../../pide/static/approvals.js";
 
 /** @param {any[]} agents */
 const mesh = (agents) => /** @type {any} */ ({ agents: new Map(agents.map((agent) => [agent.id, agent])) });
@@ -48,4 +48,13 @@ test("everybody reads who answered, and where", () => {
   assert.equal(decided({ state: "withdrawn", note: "aborted" }), "rm x: withdrawn (aborted)");
   const choices = [{ id: "0", label: "staging", kind: "option" }];
   assert.equal(decided({ state: "approved", by: "ada", choice: "0", choices }), "rm x: approved by ada: staging");
+});
+
+test("a call tells who let it through or not", () => {
+  const words = (/** @type {any} */ decision) => decisionWords(decision);
+  assert.equal(words({ state: "pending" }), "waits for approval");
+  assert.equal(words({ state: "denied", by: "ann", via: "pide" }), "denied by ann");
+  assert.equal(words({ state: "approved", by: "terminal", via: "terminal" }), "approved at its terminal");
+  assert.equal(words({ state: "expired" }), "denied: nobody answered");
+  assert.equal(words(undefined), "");
 });

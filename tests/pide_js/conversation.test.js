@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { agentEvents, agentReset, attach, emptyConversation, isInTurn, olderEntries, oldestId } from "../../pide/static/conversation.js";
+import { agentEvents, agentReset, attach, decisionOn, emptyConversation, isInTurn, olderEntries, oldestId } from "../../pide/static/conversation.js";
 
 const entry = (id, role, blocks, more = {}) => ({ id, message_id: `m-${id}`, role, at: "2026-01-01T00:00:00.000Z", blocks, ...more });
 const text = (words) => [{ type: "text", text: words }];
@@ -270,5 +270,29 @@ describe("history", () => {
     const conv = agentEvents(attached(), batch([{ seq: 11, type: "notice", level: "info", text: "n" }, { seq: 12, type: "user_message", message_id: "u", text: "x", source: "pide" }]));
     assert.equal(oldestId(conv), null);
     assert.equal(oldestId(attached({ entries: [entry("3", "user", text("c"))] })), "3");
+  });
+});
+
+describe("approvals of calls", () => {
+  const approval = (state, more = {}) => ({ id: "ap-1", action: { kind: "tool", summary: "bash: rm", detail: { call_id: "c1" } }, state, ...more });
+  const called = [entry("1", "assistant", [{ type: "tool_call", call_id: "c1", name: "bash", args: {} }])];
+
+  test("a call waits until it is decided, and says whose word it was", () => {
+    const waits = agentEvents(attached({ entries: called }), batch([{ seq: 11, type: "approval", approval: approval("pending") }]));
+    assert.equal(decisionOn(waits, "c1")?.state, "pending");
+    const decided = agentEvents(waits, batch([{ seq: 12, type: "approval", approval: approval("denied", { by: "ann", note: "why" }) }]));
+    assert.deepEqual(decisionOn(decided, "c1"), { call_id: "c1", state: "denied", by: "ann", via: undefined, note: "why" });
+    assert.equal(decided.entries.length, 1, "the call says it, no note has to");
+  });
+
+  test("whoever comes later is told by the snapshot", () => {
+    const conv = attached({ entries: called, decisions: [{ call_id: "c1", state: "denied", by: "ann" }] });
+    assert.equal(decisionOn(conv, "c1")?.by, "ann");
+    assert.equal(decisionOn(conv, "c2"), undefined);
+  });
+
+  test("what was asked about no call that is shown stays a note", () => {
+    const conv = agentEvents(attached(), batch([{ seq: 11, type: "approval", approval: approval("denied", { by: "ann" }) }]));
+    assert.equal(conv.entries.at(-1)?.blocks[0].type, "approval");
   });
 });

@@ -133,13 +133,19 @@ YES_NO = [
 ]
 
 
+PUSH = "git push origin v0.1.0 && gh release create v0.1.0"
+PUSHING = entry(9, "assistant", call("c-push", "bash", command=PUSH), ago_s=75)
+
+
 def approvals() -> list[Json]:
     """What a3 waits for: a command, and an edit beyond its folder."""
-    push = "git push origin v0.1.0 && gh release create v0.1.0"
     edits = [{"oldText": OLD_LINES, "newText": NEW_LINES}]
     return [
         _asked(
-            "ap-push7k2m", push, {"tool": "bash", "args": {"command": push}}, ["git push leaves this machine"]
+            "ap-push7k2m",
+            PUSH,
+            {"tool": "bash", "args": {"command": PUSH}, "call_id": "c-push"},
+            ["git push leaves this machine"],
         ),
         _asked(
             "ap-edit9qfx",

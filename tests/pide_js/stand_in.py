@@ -25,6 +25,7 @@ import uvicorn
 from scene import (
     ANSWER,
     HOSTILE,
+    PUSHING,
     THOUGHT,
     TOOLS,
     approvals,
@@ -79,6 +80,7 @@ class Talk:
         self.ring: list[Json] = []
         self.running: Json | None = None
         self.pending: list[Json] = []
+        self.decisions: list[Json] = []
         self.queue: list[Json] = []
         self.viewers: set[Viewer] = set()
 
@@ -110,6 +112,7 @@ class Talk:
                 "session": {"id": "0199-4d", "file": "/home/ada/.pi/agent/sessions/0199-4d.jsonl"},
                 "usage": USAGE,
                 "pending": self.pending,
+                "decisions": self.decisions,
                 "queue": self.queue,
             },
         }
@@ -171,6 +174,7 @@ class Mesh:
             self.talks[agent].entries = conversation()
         for agent in ("a2", "a3"):
             self.talks[agent].entries = conversation()[:6]
+        self.talks["a3"].entries = [*conversation()[:6], PUSHING]
         self.talks["a3"].pending = approvals()
         self.talks["a5"].pending = [dialog()]
         for agent in ("a3", "a5"):
@@ -578,6 +582,13 @@ class Calls:
         told = {"state": state, "by": viewer.me["name"], "via": "pide", "choice": choice["id"]}
         answered = {**found[0], **told, "note": params.get("note"), "text": params.get("text")}
         talk.emit(agent, {"type": "approval", "approval": answered})
+        if call_id := answered["action"]["detail"].get("call_id"):
+            decision = {"call_id": call_id, "state": state, "by": told["by"], "via": "pide"}
+            talk.decisions.append({**decision, "note": params.get("note")})
+            if state == "denied":
+                told_why = f"{told['by']} did not approve this, so it was not done."
+                ended = result(call_id, told_why, is_error=True)
+                self.mesh.end(agent, f"m{next(self.mesh.numbers)}", ended, role="tool")
         self.mesh.agents[agent]["pending"] = len(talk.pending)
         self.mesh.set_state(agent, "waiting" if talk.pending else "idle")
         return {"approval": answered}

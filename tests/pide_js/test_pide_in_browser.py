@@ -245,12 +245,28 @@ def test_an_approval_can_be_answered(page: Page) -> None:
     expect(push.locator(".reason")).to_have_text("git push leaves this machine")
     expect(push.locator(".approval-time")).to_have_text(re.compile(r"[78]:\d\d"))
     push.get_by_label("A note with the answer").fill("after the tests")
+    expect(page.locator(".tool[data-status=asked]")).to_contain_text("waits for approval")
     push.get_by_role("button", name="Deny").click()
     expect(push).to_have_count(0)
-    expect(page.locator(".note")).to_contain_text("denied by ada (after the tests)")
+    call = page.locator(".tool[data-status=denied]")
+    expect(call).to_contain_text("denied by ada")
+    page.reload()
+    expect(call).to_contain_text("denied by ada")
+    call.get_by_role("button").click()
+    expect(call.locator(".tool-decision")).to_have_text("denied by ada: after the tests")
     edit = page.locator("[data-approval=ap-edit9qfx]")
     expect(edit.locator(".diff .ins")).to_have_count(3)
     expect(edit.locator(".approval-path")).to_have_text("../shared/link.py")
+
+
+@pytest.mark.parametrize("width", [1200, 1280, 1600])
+def test_the_name_the_folder_and_the_model_are_whole_beside_the_inspector(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    open_agent(page, "a3")
+    expect(page.locator(".inspector")).to_be_visible()
+    for part in (".stage-head h1", ".stage-sub span:first-child", ".stage-sub span + span"):
+        cut = page.locator(part).evaluate("one => one.scrollWidth > one.clientWidth")
+        assert not cut, f"{part} is cut at {width}"
 
 
 def test_not_now_is_the_viewers_own(page: Page) -> None:
@@ -259,6 +275,9 @@ def test_not_now_is_the_viewers_own(page: Page) -> None:
     push.get_by_role("button", name="Not now").click()
     expect(push.get_by_role("button", name="Approve")).to_have_count(0)
     expect(push).to_contain_text("git push origin v0.1.0")
+    page.reload()
+    expect(push).to_contain_text("git push origin v0.1.0")
+    expect(push.get_by_role("button", name="Approve")).to_have_count(0)
     push.get_by_role("button", name="Show").click()
     expect(push.get_by_role("button", name="Approve")).to_be_visible()
 

@@ -2,7 +2,7 @@
 
 import { html, nothing, repeat, unsafeHTML } from "../vendor/lit.js";
 import { outcomeWords } from "../approvals.js";
-import { isInTurn } from "../conversation.js";
+import { decisionOn, isInTurn } from "../conversation.js";
 import { clockTime, count, fullTime, straight, visible, wordCount } from "../format.js";
 import { blockHtml, growingHtml } from "./markdown.js";
 import { planView } from "./plan.js";
@@ -90,6 +90,7 @@ function blockView(block, key, conv, open, actions, inTurn = false) {
           args: block.args,
           run: conv.runs.get(block.call_id),
           result: conv.results.get(block.call_id),
+          decision: decisionOn(conv, block.call_id),
           attached: conv.attached,
           inTurn,
           open,
@@ -186,6 +187,7 @@ function toolEntry(entry, conv, open, actions) {
             args: conv.runs.get(block.call_id)?.args,
             run: conv.runs.get(block.call_id),
             result: block,
+            decision: decisionOn(conv, block.call_id),
             attached: conv.attached,
             inTurn: false,
             open,
@@ -253,7 +255,7 @@ export function runningView(conv, open, actions) {
       (run) => run.call_id,
       (run) =>
         html`<div class="entry" data-role="tool">
-          ${toolView({ call_id: run.call_id, name: run.name, args: run.args, run, result: conv.results.get(run.call_id), attached: conv.attached, inTurn: true, open }, actions)}
+          ${toolView({ call_id: run.call_id, name: run.name, args: run.args, run, result: conv.results.get(run.call_id), decision: decisionOn(conv, run.call_id), attached: conv.attached, inTurn: true, open }, actions)}
         </div>`,
     )}
     ${isSilent ? html`<p class="activity"><i></i><i></i><i></i><span class="sr-only">working</span></p>` : nothing}

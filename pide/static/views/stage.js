@@ -2,7 +2,7 @@
 
 import { guard, html, nothing, repeat } from "../vendor/lit.js";
 import { agentPresence, evidenceLines, gapOnTheWay, isBusy } from "../presence.js";
-import { isInTurn } from "../conversation.js";
+import { decisionOn, isInTurn } from "../conversation.js";
 import { allows } from "../protocol.js";
 import { approvalView } from "./approval.js";
 import { composerView } from "./composer.js";
@@ -180,7 +180,7 @@ function conversationView(conv, ui, mayAnswer, actions, highlighted) {
   const from = Math.max(0, conv.entries.length - ui.shown);
   return html`
     ${olderView(conv, ui, from, actions)}
-    ${guard([conv.entries, conv.results, conv.runs, conv.attached, conv.state, from, ui.open, highlighted], () =>
+    ${guard([conv.entries, conv.results, conv.runs, conv.decisions, conv.pending, conv.attached, conv.state, from, ui.open, highlighted], () =>
       repeat(
         conv.entries.slice(from),
         (entry) => entry.id,
@@ -203,8 +203,8 @@ function entryParts(entry, conv, ui, highlighted) {
   /** @type {unknown[]} */
   const parts = [entry, ui.open, highlighted, conv.attached, isInTurn(conv, entry)];
   for (const block of entry.blocks) {
-    if (block.type === "tool_call") parts.push(conv.runs.get(block.call_id), conv.results.get(block.call_id));
-    if (block.type === "tool_result") parts.push(conv.called.has(block.call_id), conv.runs.get(block.call_id));
+    if (block.type === "tool_call") parts.push(conv.runs.get(block.call_id), conv.results.get(block.call_id), decisionOn(conv, block.call_id));
+    if (block.type === "tool_result") parts.push(conv.called.has(block.call_id), conv.runs.get(block.call_id), decisionOn(conv, block.call_id));
   }
   return parts;
 }

@@ -56,7 +56,7 @@ export function sidesView(ui, agent) {
    * @param {number} [waiting] for a person
    */
   const side = (which, text, picture, waiting) =>
-    html`<a class="mode" href=${addressOf({ kind: "agent", id: agent.id, look: which })} aria-label=${waiting ? `${text}, ${waiting} wait for an answer` : text} aria-current=${look === which ? "page" : nothing}>${icon(picture)}<span class="not-phone">${text}</span>${waiting ? html` <span class="badge waiting" title="${waiting} wait for an answer">${waiting}</span>` : nothing}</a>`;
+    html`<a class="mode" href=${addressOf({ kind: "agent", id: agent.id, look: which })} title=${text} aria-label=${waiting ? `${text}, ${waiting} wait for an answer` : text} aria-current=${look === which ? "page" : nothing}>${icon(picture)}<span class="not-phone">${text}</span>${waiting ? html` <span class="badge waiting" title="${waiting} wait for an answer">${waiting}</span>` : nothing}</a>`;
   return html`<nav class="modes sides" aria-label="What to look at">${side("conversation", "Conversation", "talk", agent.pending)}${side("terminal", "Terminal", "terminal")}</nav>`;
 }
 

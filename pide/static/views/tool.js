@@ -2,6 +2,7 @@
 
 import { html, nothing, unsafeHTML } from "../vendor/lit.js";
 import { editsOf, resultText, summaryOf, withoutAnsi } from "../tool_text.js";
+import { decisionWords } from "../approvals.js";
 import { duration, straight, visible } from "../format.js";
 import { highlight } from "./markdown.js";
 
@@ -17,27 +18,45 @@ const MAX_SHOWN_CHARS = 20_000; // of a result, until the person asks for all of
  * @param {unknown} tool.args
  * @param {ToolRun | undefined} tool.run
  * @param {Block | undefined} tool.result
+ * @param {import("../protocol.js").Decision | undefined} tool.decision  what a person said to it, or that it waits for one
  * @param {boolean} tool.attached   what we know of it is of now
  * @param {boolean} tool.inTurn     its turn has not come, rather than that nothing is known
  * @param {ReadonlySet<string>} tool.open  what the person has unfolded
  * @param {{toggle: (id: string) => void}} actions
  */
-export function toolView({ call_id, name, args, run, result, attached, inTurn, open }, actions) {
+export function toolView({ call_id, name, args, run, result, decision, attached, inTurn, open }, actions) {
   const isOpen = open.has(call_id);
   const isError = run?.done ? run.is_error : Boolean(result?.is_error);
-  const status = run?.done || result ? (isError ? "failed" : "ok") : run && !run.done ? "running" : inTurn ? "waiting" : "no-result";
-  const words = { ok: "done", failed: "failed", running: attached ? "running" : "was running", "no-result": "no result", waiting: "waiting" };
+  const ended = Boolean(run?.done || result);
+  const status = statusOf(ended, isError, decision, run, inTurn);
+  const said = decisionWords(decision);
+  const words = { ok: duration(run?.duration_ms), failed: "failed", running: attached ? "running" : "was running", "no-result": "no result", waiting: "waiting", asked: said, denied: said };
   return html`
     <div class="tool" data-status=${status}>
       <button class="tool-line" aria-expanded=${String(isOpen)} @click=${() => actions.toggle(call_id)}>
         <span class="tool-mark" aria-hidden="true"></span>
         <span class="tool-name">${visible(name)}</span>
         <span class="tool-summary">${summaryOf(args)}</span>
-        <span class="tool-time">${status === "ok" ? duration(run?.duration_ms) : words[status]}</span>
+        <span class="tool-time">${visible(words[status])}</span>
       </button>
-      ${isOpen ? toolBody(call_id, name, args, run, result, open, actions) : nothing}
+      ${isOpen ? toolBody(call_id, name, args, run, result, decision, open, actions) : nothing}
     </div>
   `;
+}
+
+/**
+ * A call that was not let through has not failed: nobody ran it.
+ * @param {boolean} ended
+ * @param {boolean} isError
+ * @param {import("../protocol.js").Decision | undefined} decision
+ * @param {ToolRun | undefined} run
+ * @param {boolean} inTurn
+ */
+function statusOf(ended, isError, decision, run, inTurn) {
+  if (decision?.state === "pending") return "asked";
+  if (decision && decision.state !== "approved" && (isError || !ended)) return "denied";
+  if (ended) return isError ? "failed" : "ok";
+  return run ? "running" : inTurn ? "waiting" : "no-result";
 }
 
 /**
@@ -46,16 +65,18 @@ export function toolView({ call_id, name, args, run, result, attached, inTurn, o
  * @param {unknown} args
  * @param {ToolRun | undefined} run
  * @param {Block | undefined} result
+ * @param {import("../protocol.js").Decision | undefined} decision
  * @param {ReadonlySet<string>} open
  * @param {{toggle: (id: string) => void}} actions
  */
-function toolBody(call_id, name, args, run, result, open, actions) {
+function toolBody(call_id, name, args, run, result, decision, open, actions) {
   const text = result ? withoutAnsi(String(result.text ?? "")) : resultText(run?.result);
   const all = `${call_id}:all`;
   const cut = text.length > MAX_SHOWN_CHARS && !open.has(all);
   return html`
     <div class="tool-body">
       ${argumentsView(name, args)}
+      ${decision && decision.state !== "pending" ? html`<p class="tool-decision">${visible(decisionWords(decision))}${decision.note ? html`: ${straight(decision.note)}` : nothing}</p>` : nothing}
       ${text === ""
         ? html`<p class="faint">${run?.done || result ? "It returned nothing." : "Nothing returned yet."}</p>`
         : html`<pre class="result" tabindex="0" aria-label="result of ${visible(name)}">${straight(cut ? text.slice(0, MAX_SHOWN_CHARS) : text)}</pre>`}
