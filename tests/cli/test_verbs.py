@@ -1,7 +1,9 @@
 """Every verb explains itself, and with --json prints one document and nothing else."""
 
+import base64
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +14,7 @@ from cli_process import Run, run_alone
 from hyperpi.cli.boundary import root
 from hyperpi.cli.group import LazyGroup
 from hyperpi.clock import rfc3339
+from hyperpi.pictures import MAX_BYTES, MAX_PICTURES
 
 
 def every_verb() -> list[tuple[str, ...]]:
@@ -173,6 +176,50 @@ def test_a_prompt_can_come_from_stdin_and_says_its_mode(mesh: ControlSocket, run
     run("prompt", "frontend", "later", "--follow-up")
     assert mesh.asked("agent.prompt")[1]["mode"] == "follow_up"
     assert mesh.asked("agent.prompt")[1]["id"] != asked["id"]
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
+
+
+def test_pictures_go_with_a_prompt_whatever_their_files_are_called(
+    mesh: ControlSocket, run: Run, tmp_path: Path
+):
+    (tmp_path / "a.txt").write_bytes(PNG)
+    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff" + bytes(9))
+    done = run(
+        "prompt", "frontend", "", "--image", str(tmp_path / "a.txt"), "--image", str(tmp_path / "b.jpg")
+    )
+    assert (done.code, done.out) == (0, "frontend has it\n")
+    (asked,) = mesh.asked("agent.prompt")
+    assert [one["mime"] for one in asked["images"]] == ["image/png", "image/jpeg"]
+    assert base64.b64decode(asked["images"][0]["data"]) == PNG
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ([b"<svg/>"], "is no picture: PNG, JPEG, GIF or WebP"),
+        ([b""], "is no picture"),
+        ([PNG + bytes(MAX_BYTES)], "is too large: a prompt takes 540 kB"),
+        ([PNG + bytes(300_000)] * 2, "too large together"),
+        ([PNG] * (MAX_PICTURES + 1), "a prompt takes 8"),
+    ],
+)
+def test_what_cannot_go_as_a_picture_is_refused_before_anything_is_sent(
+    mesh: ControlSocket, run: Run, tmp_path: Path, contents: list[bytes], words: str
+):
+    argv = []
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.png").write_bytes(content)
+        argv += ["--image", str(tmp_path / f"{number}.png")]
+    done = run("prompt", "frontend", "look", *argv)
+    assert (done.code, words in done.err, "  -> " in done.err) == (1, True, True)
+    assert mesh.asked("agent.prompt") == []
+
+
+def test_a_picture_that_is_not_there_is_wrong_usage(run: Run, tmp_path: Path):
+    done = run("prompt", "frontend", "look", "--image", str(tmp_path / "none.png"))
+    assert (done.code, "none.png' does not exist" in done.err) == (2, True)
 
 
 def test_a_prompt_whose_answer_was_lost_is_asked_again_with_the_same_id(mesh: ControlSocket, run: Run):
