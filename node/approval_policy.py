@@ -110,7 +110,7 @@ DEFAULT_TEXT = f"""\
 # timeout_s = {DEFAULT_TIMEOUT_S:g}
 # weaken = false                 # true: operators of the mesh may have an agent ask less than this says
 # [[approvals.rules]]
-# folder = "~/work/prod"         # and below; also: kind = "pi", name = "front*"
+# folder = "~/clients/prod"         # and below; also: kind = "pi", name = "front*"
 # mode = "ask-all"
 """
 

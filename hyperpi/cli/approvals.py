@@ -61,7 +61,7 @@ def approvals(agent: str | None, everything: bool, watch: bool, as_json: bool) -
                hyperpi approve ap-x7k2m9qf --choice staging""",
 )
 @click.argument("approval", metavar="ID")
-@click.option("--note", "words", metavar="TEXT", help="Words for the agent and for everybody who looks.")
+@click.option("--note", "words", metavar="TEXT", help="Words for everybody who looks.")
 @click.option(
     "--choice", metavar="CHOICE", help="One of the choices, by id or label, where there are several."
 )
@@ -93,7 +93,7 @@ def deny(approval: str, words: str | None, as_json: bool) -> None:
 )
 @agent_argument
 @click.argument(
-    "mode", required=False, type=click.Choice(["auto", "ask-risky", "ask-all", "node.toml"]), metavar="MODE"
+    "mode", required=False, type=click.Choice(["auto", "ask-risky", "ask-all", "node.toml"]), metavar="[MODE]"
 )
 @json_option
 def policy(agent: str, mode: str | None, as_json: bool) -> None:

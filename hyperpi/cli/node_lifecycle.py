@@ -3,11 +3,11 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from hyperpi import join_token, secret_text
+from hyperpi import join_token, runfile, secret_text
 from hyperpi.cli.finding import for_code, for_token, host_and_port
 from hyperpi.cli.options import NO_MDNS, environment, examples, json_option, read_token
 from hyperpi.cli.output import print_json
@@ -19,11 +19,16 @@ from hyperpi.cli.processes import (
     stop_node,
     wait_for_node,
 )
-from hyperpi.config import LOCAL_PORT, Environment, owners_environment
+from hyperpi.config import LOCAL_PORT, Environment, Home, owners_environment
 from hyperpi.errors import BadRequest
 
 if TYPE_CHECKING:
     from node.identity import Membership
+
+
+STOPPED = """\
+the node has ended; its agents go on, out of sight of everybody until it runs again
+start it with `hyperpi up` where the mesh lives, with `hyperpi node join` on another machine of it"""
 
 
 @click.command(
@@ -73,7 +78,12 @@ def _serve(known: Environment, name: str | None, port: int, mdns: bool) -> None:
 @click.option(
     "--token", metavar="T", help="One-use join token; it shows in the list of processes for a moment."
 )
-@click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F")
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A file with such a token.",
+)
 @click.option("--name", metavar="NODE", help="Wished name; the mesh keeps names unique.")
 @click.option("--foreground", is_flag=True, help="Run the node here instead of in the background.")
 @click.option("--no-mdns", is_flag=True, help=NO_MDNS)
@@ -91,7 +101,8 @@ def join(
     """Join this machine to a mesh and leave its node running.
 
     Without an address the hypivisor is found by mDNS. Without a token an admin approves this machine: both
-    sides show six digits, which must be the same.
+    sides show six digits, which must be the same. On a machine that has joined already, without either: its
+    node is started again.
     """
     known = environment()
     set_up_logging(known)
@@ -100,13 +111,20 @@ def join(
     if token_file is not None:
         token = read_token(token_file)
     mdns = known.mdns and not no_mdns
+    folder = known.home.make("node", "identity")
+    known_as = None if token else _known_as(folder)
+    if known_as is not None and address is None and not foreground and not _is_refused(known.home):
+        with node_beside(known.home, *(["--no-mdns"] if no_mdns else [])) as node:
+            pass
+        wait_for_node(known.home, node)
+        _say(known_as, as_json, "in {mesh} already, as {name}; its node runs")
+        return
     if address is None and not mdns:
         raise BadRequest("without mDNS an address is needed", hint="hyperpi node join HOST:PORT")
     if token is None and not sys.stdin.isatty():
-        raise BadRequest("joining without a token needs a person at a terminal", hint="use --token-file")
+        _needs_person(known_as)
     where = host_and_port(address) if address is not None else None
     wanted = join_token.parse_join_token(token) if token is not None else None
-    folder = known.home.make("node", "identity")
     from node.policy import load_policy
 
     load_policy(known.home.node / "node.toml", Path.home())  # before a token is used up for nothing
@@ -145,11 +163,38 @@ async def _join(
     return await for_code(by_code)
 
 
-def _say(joined: "Membership", as_json: bool) -> None:
+def _known_as(folder: Path) -> "Membership | None":
+    """This machine's place in a mesh, as far as it can be read: joining makes a damaged one anew."""
+    from node import identity
+
+    try:
+        return identity.load(folder)
+    except identity.IdentityUnusable:
+        return None
+
+
+def _is_refused(home: Home) -> bool:
+    """Whether the node runs and its mesh will not have it: then it has to be let in anew."""
+    return bool((runfile.read_live(home.node / "run.json") or {}).get("refused"))
+
+
+def _needs_person(known_as: "Membership | None") -> NoReturn:
+    if known_as is not None:
+        raise BadRequest(
+            f"this machine is in the mesh {known_as.mesh_name} already, as {known_as.node_name}",
+            hint="`hyperpi node join` alone starts its node; another mesh lets it in with a token",
+        )
+    raise BadRequest(
+        "joining without a token needs a person at a terminal, who compares six digits",
+        hint="use --token-file, with what `hyperpi token create --role node` gives at the hypivisor",
+    )
+
+
+def _say(joined: "Membership", as_json: bool, words: str = "joined {mesh} as {name}") -> None:
     if as_json:
         print_json({"node": joined.node_id, "name": joined.node_name, "mesh": joined.mesh_name})
     else:
-        click.echo(f"joined {joined.mesh_name} as {joined.node_name}")
+        click.echo(words.format(mesh=joined.mesh_name, name=joined.node_name))
 
 
 async def _confirm(code: str) -> bool:
@@ -211,7 +256,9 @@ def leave(as_json: bool) -> None:
 @json_option
 @home_option
 def stop(as_json: bool) -> None:
-    """Stop this machine's node. Its agents go on; it starts again with `node run`, `node join` or `up`.
+    """Stop this machine's node. Its agents go on; nobody sees or prompts them until it runs again.
+
+    No pi starts it then: `up`, `node join` or `node run` do. Scrolls to its agents wait.
 
     With --json {stopped}: false when none was running.
     """
@@ -219,4 +266,4 @@ def stop(as_json: bool) -> None:
     if as_json:
         print_json({"stopped": stopped})
     else:
-        click.echo("the node has ended; its agents go on" if stopped else "no node was running")
+        click.echo(STOPPED if stopped else "no node was running")

@@ -228,3 +228,27 @@ def test_a_file_of_the_agents_folder_completes_a_word_and_a_prompt_that_is_done_
     said = parts.json("prompt", "backend", "hello")
     assert parts.json("queue", "backend") == []
     assert parts.run("queue", "backend", "--cancel", said["id"]).code == 1
+
+
+def test_a_picture_from_a_file_goes_with_a_prompt(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / "screen.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    done = parts.run("prompt", "backend", "see", "--image", str(tmp_path / "screen.png"))
+    assert (done.code, done.out) == (0, "backend has it\n")
+    with Running("attach", "backend", HYPERPI_HOME=str(parts.home)) as attached:
+        attached.wait_for("you said: see and showed image/png")
+
+
+# --- the node is restarted: those before it have agents that do not dial again ---------------------------
+
+
+def test_a_joined_machine_whose_node_was_stopped_starts_it_again_by_joining(parts: Parts) -> None:
+    for flags in ([], ["127.0.0.1:9"]):
+        done = parts.run("node", "join", *flags, "--no-mdns")
+        named = "in the mesh" if flags else "already, as den; its node runs"
+        assert named in (done.err if flags else done.out)
+        assert done.code == (1 if flags else 0)
+    stopped = parts.run("node", "stop")
+    assert stopped.out.startswith("the node has ended; its agents go on")
+    assert "hyperpi node join" in stopped.out
+    assert parts.run("node", "join", "--json", "--no-mdns").json["name"] == "den"
+    assert [one["state"] for one in parts.json("node", "ls")] == ["online"]
