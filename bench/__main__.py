@@ -1,13 +1,14 @@
-"""All benchmarks, one table: `python -m bench [--json] [mesh|agents|pxldisk|watch|mirror|trust …]`."""
+"""All benchmarks, one table: `python -m bench [--json] [mesh|agents|pi|pxldisk|watch|mirror|trust …]`."""
 
 import argparse
 
-from bench import agents, mesh, mirror, pxldisk, trust, watch
+from bench import agents, mesh, mirror, pi, pxldisk, trust, watch
 from bench.figure import show
 
 ALL = {
     "mesh": mesh.measure,
     "agents": agents.measure,
+    "pi": pi.measure,
     "pxldisk": pxldisk.measure,
     "watch": watch.measure,
     "mirror": mirror.measure,

@@ -5,6 +5,7 @@ The script is a line of the newest user text:
     run: CMD       one turn that calls the tool bash with CMD, then one that quotes its result
     tool: NAME ARGS  the same with another tool, ARGS as JSON
     slow: N        N words, 50 ms apart
+    stamps: N MS   N words, each the time when it leaves in microseconds (CLOCK_MONOTONIC), MS apart
     hold: NAME     three words, then nothing until `release(NAME)`, then one more
     think: TEXT    reasoning first, then TEXT
     error: CODE    that HTTP status
@@ -23,7 +24,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-SCRIPT = re.compile(r"^(run|tool|slow|hold|think|error|flaky|big|pair): (.*)$", re.MULTILINE)
+SCRIPT = re.compile(r"^(run|tool|slow|stamps|hold|think|error|flaky|big|pair): (.*)$", re.MULTILINE)
 HELD_AT_MOST_S = 60.0
 MODEL = "fake-1"
 
@@ -145,6 +146,13 @@ class _Completion(BaseHTTPRequestHandler):
 
     def _slow(self, count: str) -> None:
         self._words(" ".join(f"w{i}" for i in range(int(count.split()[0]))), pause_s=0.05)
+
+    def _stamps(self, wanted: str) -> None:
+        count, pause_ms = map(int, wanted.split()[:2])
+        for _ in range(count):
+            self._delta({"content": f"t{time.monotonic_ns() // 1_000} "})
+            time.sleep(pause_ms / 1_000)
+        self._end("stop")
 
     def _hold(self, name: str) -> None:
         for word in ("one", " two", " three"):
