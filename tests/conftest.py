@@ -6,17 +6,27 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-# A new or vanishing network interface makes every chromium of this machine drop its connections.
-NETWORK = {"browser", "netns"}
+# Folders whose files take long begin first, so that at the end there is something short for everybody.
+LONGEST_FIRST = ("e2e", "live", "pi", "pide_js", "acp", "cli", "pxldisk", "trust", "node", "core")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays in one process, since its tests share a system; so does all that disturbs the network."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Have xdist take the files in our order, not in that of their numbers of tests."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A file stays in one process, since its tests share a system; all of e2e does, for its one household."""
     for item in items:
-        folder = item.path.relative_to(HERE).parts[0]
-        marked = {mark.name for mark in item.iter_markers()}
-        alone = folder == "e2e" or marked & NETWORK
-        item.add_marker(pytest.mark.xdist_group("network" if alone else str(item.path)))
+        alone = folder_of(item) == "e2e"
+        item.add_marker(pytest.mark.xdist_group("e2e" if alone else str(item.path)))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: LONGEST_FIRST.index(folder_of(item)))
+
+
+def folder_of(item: pytest.Item) -> str:
+    """The part of the suite that a test belongs to."""
+    return item.path.relative_to(HERE).parts[0]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,7 +5,8 @@
         attic.run("hyperpi", "node", "ls")
         attic.unplug()                       # a clean partition: no FIN, no RST
 
-Names are unique to the run, and whatever still runs in a namespace is ended with it.
+Names are unique to the run, and what still runs in a namespace is ended with it. The bridge has one of its
+own: an interface that came or went on the machine itself would make every browser there drop its connections.
 """
 
 import contextlib
@@ -92,14 +93,16 @@ class HostRig(PiRig):
 class Host:
     """One host: its namespace, its cable, and its folders below `folder`."""
 
-    def __init__(self, name: str, namespace: str, link: str, bridge: str, address: str, folder: Path) -> None:
+    def __init__(
+        self, name: str, namespace: str, switch: "Switch", link: str, address: str, folder: Path
+    ) -> None:
         self.name = name
         self.namespace = namespace
         self.address = address
         self.folder = folder
         self.user = folder / "user"  # HOME
         self.home = folder / "hp"  # HYPERPI_HOME
-        self._link, self._bridge = link, bridge
+        self._switch, self._link = switch, link
         self._stack = ExitStack()
 
     def start(self) -> None:
@@ -109,8 +112,10 @@ class Host:
         self._stack.callback(ip, "netns", "del", self.namespace)
         self._stack.callback(self.end_processes)
         within = ("-n", self.namespace)
-        ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
-        ip("link", "set", self._link, "master", self._bridge, "up")
+        self._switch.ip(
+            "link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self.namespace
+        )
+        self._switch.ip("link", "set", self._link, "master", "bridge", "up")
         ip(*within, "link", "set", "lo", "up")
         ip(*within, "addr", "add", f"{self.address}/24", "dev", "eth0")
         ip(*within, "link", "set", "eth0", "up")
@@ -215,11 +220,33 @@ class Host:
 
     def unplug(self) -> None:
         """Nothing leaves and nothing arrives any more; nobody is told."""
-        ip("link", "set", self._link, "nomaster")
+        self._switch.ip("link", "set", self._link, "nomaster")
 
     def plug(self) -> None:
         """Back on the network."""
-        ip("link", "set", self._link, "master", self._bridge)
+        self._switch.ip("link", "set", self._link, "master", "bridge")
+
+
+class Switch:
+    """The bridge between hosts, where no host can be seen from."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+
+    def ip(self, *words: str) -> None:
+        """Run `ip` there."""
+        ip("-n", self._namespace, *words)
+
+    def start(self) -> None:
+        """Turn it on."""
+        ip("netns", "add", self._namespace)
+        # Without a querier on the network, snooping would swallow multicast after some minutes.
+        self.ip("link", "add", "bridge", "type", "bridge", "mcast_snooping", "0", "forward_delay", "0")
+        self.ip("link", "set", "bridge", "up")
+
+    def close(self) -> None:
+        """Take it away, with all that is plugged in."""
+        ip("netns", "del", self._namespace)
 
 
 class Network:
@@ -228,15 +255,13 @@ class Network:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._tag = f"{os.getpid():x}{secrets.token_hex(2)}"  # names are machine-global
-        self._bridge = f"hpb{self._tag}"
+        self._switch = Switch(f"hp-{self._tag}")
         self._stack = ExitStack()
         self.hosts: dict[str, Host] = {}
 
     def __enter__(self) -> "Network":
-        # Without a querier on the network, snooping would swallow multicast after some minutes.
-        ip("link", "add", self._bridge, "type", "bridge", "mcast_snooping", "0", "forward_delay", "0")
-        self._stack.callback(ip, "link", "del", self._bridge)
-        ip("link", "set", self._bridge, "up")
+        self._switch.start()
+        self._stack.callback(self._switch.close)
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -250,8 +275,8 @@ class Network:
         host = Host(
             name,
             f"hp-{self._tag}-{name}",
-            f"hp{self._tag}{number}",
-            self._bridge,
+            self._switch,
+            f"port{number}",
             f"10.77.0.{number}",
             folder,
         )
