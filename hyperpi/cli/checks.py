@@ -332,7 +332,7 @@ def _mdns(facts: Facts) -> Check:
         return [candidate async for candidate in discovery.browse(kind, HEAR_S)]
 
     async def listen() -> tuple[list[Candidate], list[Candidate]]:
-        return await heard(HYPIVISOR_TYPE), await heard(NODE_TYPE)
+        return await asyncio.gather(heard(HYPIVISOR_TYPE), heard(NODE_TYPE))
 
     try:
         hypivisors, nodes = asyncio.run(listen())
