@@ -65,6 +65,7 @@ def tunnel(here: Host, server: SshServer, port: int) -> Iterator[subprocess.Pope
     finally:
         process.kill()
         process.wait()
+        until(lambda: is_free(server.host), "the port at the other end, which the next tunnel needs")
 
 
 UNANSWERED = '.banner[data-tone="warn"]'  # another banner tells of agents that were interrupted
@@ -122,6 +123,11 @@ def test_a_page_of_another_name_gets_nothing_through_the_tunnel(home: Household,
         until(lambda: reached(home.cellar), "Pi-DE at the other end of the tunnel")
         foreign = home.cellar.run("curl", "-s", "-H", "Host: evil.example", f"{AFAR}/healthz")
         assert "this Host is not served here" in foreign.out
+
+
+def is_free(host: Host) -> bool:
+    """Whether nobody listens where the tunnel ends."""
+    return host.run("curl", "-s", AFAR).code == 7  # could not connect
 
 
 def reached(host: Host) -> bool:

@@ -19,6 +19,7 @@ ARGS = [
 ]
 # Chromium gives up on requests when an interface of the machine comes or goes, even on loopback.
 INTERFACE_CHANGED = "ERR_NETWORK_CHANGED"
+PATIENCE_S = 20.0  # for what takes milliseconds on an idle machine
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -28,6 +29,7 @@ async def page_of(
 ) -> AsyncIterator[Page]:
     """A browser that has logged in; what its console complains of, `but` what is expected, fails the test."""
     complaints: list[str] = []
+    expect.set_options(timeout=PATIENCE_S * 1000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         context = await browser.new_context(**{"viewport": DESKTOP, **options})

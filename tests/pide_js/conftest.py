@@ -5,8 +5,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from look import ARGS, Look, stand_in
-from playwright.sync_api import Browser, Page, sync_playwright
+from look import ARGS, PATIENCE_S, Look, stand_in
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -21,6 +21,7 @@ def free_port() -> int:
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("there is no chromium on this machine")
+    expect.set_options(timeout=PATIENCE_S * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         yield browser

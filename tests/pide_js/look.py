@@ -18,6 +18,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+PATIENCE_S = 15.0  # for what takes milliseconds on an idle machine
 ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -93,7 +94,7 @@ class Look:
         self.page: Page = self.context.new_page()
         self.page.on("console", self.said)
         self.page.on("pageerror", lambda error: self.complain(f"page error: {error}"))
-        self.page.set_default_timeout(5_000)
+        self.page.set_default_timeout(PATIENCE_S * 1000)
         try:
             self._log_in(token)
         except PlaywrightTimeout:
