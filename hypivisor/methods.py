@@ -31,7 +31,7 @@ MAX_SUMMARY = 500  # characters of an approved action in the audit trail
 STARTS = frozenset({"node.spawn", "agent.resume"})  # a program: that may take a while
 
 # Of an agent only its node knows it as it is now.
-SHOWN_BY_NODE = ("name", "address", "card", "evidence", "last_event", "approvals", "last_output")
+SHOWN_BY_NODE = ("name", "address", "card", "evidence", "last_event", "approvals", "last_output", "queue")
 
 Handler = Callable[[Json, Caller], Awaitable[Any]]
 

@@ -7,6 +7,7 @@ import click
 from hyperpi.cli.options import Verb, agent_argument, connected, json_option
 from hyperpi.cli.output import Cell, note, print_json, print_table
 from hyperpi.cli.words import Json, ago, one_line, printable, rows_of
+from hyperpi.errors import NodeUnreachable
 
 PLACES = {
     "node": "kept until it is back",
@@ -31,7 +32,7 @@ def queue(agent: str, cancel: str | None, as_json: bool) -> None:
     {id, text, mode, images}.
     """
     with connected() as client:
-        waiting = rows_of(client.call("agent.show", {"agent": agent}), "queue")
+        waiting = _waiting(client.call("agent.show", {"agent": agent}))
         if cancel is not None:
             taken: Json = client.call("agent.unqueue", {"agent": agent, "id": _whole(waiting, cancel)})
             if as_json:
@@ -60,6 +61,17 @@ def queue(agent: str, cancel: str | None, as_json: bool) -> None:
             for one in waiting
         ],
     )
+
+
+def _waiting(shown: Json) -> list[Json]:
+    """What waits; only its node knows. Raises NodeUnreachable when that was not asked."""
+    if "queue" not in shown:
+        why = shown.get("detail") or "its machine cannot be asked"
+        raise NodeUnreachable(
+            f"what waits for {one_line(shown.get('name'))} is not known: {one_line(why)}",
+            hint="try again when its machine is back",
+        )
+    return rows_of(shown, "queue")
 
 
 def _whole(waiting: list[Json], wish: str) -> str:
