@@ -314,7 +314,7 @@ class Registry:
         }
         if record.state != "online" and fields["state"] != "exited":
             # Nobody can vouch for it: the light goes out, what it was doing is told as the past.
-            shown["state"] = "unreachable"
+            shown["state"], shown["was"] = "unreachable", fields["state"]
             shown["detail"] = f"{record.name} is {record.state}; it was {fields['state']} when last heard of"
         return strict_json.encode(shown)
 

@@ -95,7 +95,7 @@ def shown_state(agent: Json, node: Json) -> Cell:
     node_state = node.get("state", "online")
     if node_state == "online" or agent.get("state") == "exited":
         return state_cell(agent.get("state"), agent.get("detail"))
-    return Cell(f"unknown (node {node_state}; last {agent.get('state')})", "dim")
+    return Cell(f"unknown (node {node_state}; was {agent.get('was') or agent.get('state')})", "dim")
 
 
 @click.command(

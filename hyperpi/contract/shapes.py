@@ -114,6 +114,7 @@ class Agent(Shape):
     terminal: TerminalSize | None = None  # if it runs in one that its node holds
     thinking: str | None = None  # how hard its model thinks, as the agent calls it
     pid_start: str | None = None  # tells that process from others with its pid; opaque
+    was: str | None = None  # its state when last heard of, while its node is away and nobody can vouch for it
 
 
 class AgentKind(Shape):

@@ -27,11 +27,11 @@ export function agentPresence(state, agent, now) {
     return { tone: "exited", word: "ended", note: agent.detail ?? "", stale: false };
   }
   if (state.link.phase !== "open") {
-    return { tone: "stale", word: `was ${agent.state}`, note: `as of ${clockTime(state.heardAt)}`, stale: true };
+    return { tone: "stale", word: `was ${agent.was ?? agent.state}`, note: `as of ${clockTime(state.heardAt)}`, stale: true };
   }
   if (!node || node.state !== "online") {
     const note = node?.last_heard ? `last heard ${ago(node.last_heard, now)}` : `its machine is ${node?.state ?? "unknown"}`;
-    return { tone: "stale", word: `was ${agent.state}`, note, stale: true };
+    return { tone: "stale", word: `was ${agent.was ?? agent.state}`, note, stale: true };
   }
   if (agent.state === "unreachable") {
     return { tone: "unreachable", word: "unreachable", note: agent.detail ?? "its connection dropped", stale: true };

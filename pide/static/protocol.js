@@ -38,6 +38,7 @@
  * @property {string} [address] name@node
  * @property {string} kind
  * @property {AgentState} state
+ * @property {AgentState | null} [was]  its state when last heard of, while its node is away
  * @property {string | null} [detail]
  * @property {string} cwd
  * @property {string | null} [project]

@@ -45,8 +45,12 @@ def test_a_dropped_link_greys_its_agents_and_tells_what_they_did(registry: Regis
     registry.replace_agents(DEN, [agent("lead", "working"), agent("old", "exited")])
     registry.unlink(DEN, "disconnected", NOW + 1)
     lead, old = shown(registry, "a-lead"), shown(registry, "a-old")
-    assert lead["state"] == "unreachable"
+    assert (lead["state"], lead["was"]) == ("unreachable", "working")
     assert "working" in lead["detail"]
+    registry.link(DEN, "den", 2, {}, NOW + 2, NOW + 2)
+    registry.replace_agents(DEN, [agent("lead", "working")])
+    assert "was" not in shown(registry, "a-lead")
+    registry.unlink(DEN, "disconnected", NOW + 3)
     assert old["state"] == "exited"
 
 

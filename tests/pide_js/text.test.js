@@ -44,6 +44,12 @@ describe("presence", () => {
     assert.equal(agentPresence(stateWith(null), agent, now).tone, "stale");
   });
 
+  test("of an agent whose machine is away says what it was doing", () => {
+    const away = { ...agent, state: "unreachable", was: "working" };
+    assert.equal(agentPresence(stateWith({ state: "disconnected" }), away, now).word, "was working");
+    assert.equal(agentPresence(stateWith({ state: "online" }, { phase: "waiting" }), away, now).word, "was working");
+  });
+
   test("says when working has been silent", () => {
     const silent = { ...agent, state: "working", last_event: "2026-01-01T11:30:00Z" };
     const presence = agentPresence(stateWith({ state: "online" }), silent, now);
