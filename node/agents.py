@@ -475,7 +475,10 @@ class Agents:
         self.log_of(agent).say(event, rfc3339())
 
     def _say_state(self, record: AgentRecord) -> None:
-        self.say(record.id, {"type": "state", "state": record.state, "detail": record.detail})
+        event: dict[str, Any] = {"type": "state", "state": record.state, "detail": record.detail}
+        if record.state == "exited" and record.interrupted:
+            event["interrupted"] = True  # who looks on has an open message, which nobody will end
+        self.say(record.id, event)
 
     def _tell_displaced(self) -> None:
         for agent in self.roster.displaced():

@@ -123,10 +123,28 @@ class Conversation:
     # --- events ----------------------------------------------------------------------------------------
 
     def _on_state(self, event: Json) -> Iterator[RenderableType]:
+        has_ended = self.state == "exited"
         self.state, self.detail = str(event.get("state")), event.get("detail")
+        if self.state == "exited" and not has_ended:
+            yield from self._broken_off(bool(event.get("interrupted")))
         if self.state in {"exited", "stuck", "unreachable"}:
             told = f"{self.name} is {self.state}" + (f": {one_line(self.detail)}" if self.detail else "")
+            if event.get("interrupted"):
+                told += f" -> `hyperpi resume {self.name}`"
             yield Text(f"· {told}", "red" if self.state != "exited" else "bright_black")
+
+    def _broken_off(self, interrupted: bool) -> Iterator[RenderableType]:
+        """The agent has ended: what was being said or done is settled as far as it came."""
+        for words in self._streams.values():
+            if words.strip():
+                yield self._heading(self.name, "bold green", None, None)
+                yield Padding(Markdown(printable(words)), (0, 0, 0, 2))
+        for tool in self._tools.values():
+            yield _folded(tool, None, False, None)
+        self._streams.clear()
+        self._tools.clear()
+        if interrupted:
+            yield Text("  (interrupted)", "red")
 
     def _on_user_message(self, event: Json) -> Iterator[RenderableType]:
         self.waiting.pop(str(event.get("prompt_id")), None)

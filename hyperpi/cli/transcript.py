@@ -143,6 +143,9 @@ class Transcript:
             self._unknown({key: value for key, value in event.items() if key not in ("seq", "at")})
 
     def _on_state(self, event: Json) -> None:
+        if event.get("interrupted"):  # what was being said stands there, and will not go on
+            self._end_stream()
+            self._line(INDENT + self._style("(interrupted)", "error"))
         if event.get("state") != "working":  # what it does says so already
             detail = f": {event['detail']}" if event.get("detail") else ""
             self.remark(f"{event.get('state')}{detail}")

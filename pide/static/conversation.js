@@ -193,8 +193,10 @@ export function agentEvents(conv, batch) {
  */
 function applyEvent(conv, event) {
   switch (event.type) {
-    case "state":
-      return { ...conv, state: event.state, detail: event.detail ?? null };
+    case "state": {
+      const next = { ...conv, state: event.state, detail: event.detail ?? null };
+      return event.state === "exited" ? brokenOff(next, Boolean(event.interrupted)) : next;
+    }
     case "user_message":
       return userMessage(conv, event);
     case "message_start":
@@ -242,6 +244,23 @@ function applyEvent(conv, event) {
     default:
       return note(conv, event, { type: "unknown", event });
   }
+}
+
+/**
+ * The agent has ended: what it had begun to say will not go on, and says so.
+ * @param {Conversation} conv
+ * @param {boolean} interrupted  it was in the middle of a turn
+ * @returns {Conversation}
+ */
+function brokenOff(conv, interrupted) {
+  const unsaid = conv.running.filter((open) => open.blocks.length);
+  const entries = [
+    ...conv.entries,
+    ...unsaid.map(({ message_id, role, blocks, at }) => ({ id: `message:${message_id}`, message_id, role, at, blocks, interrupted: true })),
+  ];
+  const last = entries[entries.length - 1];
+  if (interrupted && last && !last.interrupted) entries[entries.length - 1] = { ...last, interrupted: true };
+  return { ...conv, running: [], entries };
 }
 
 /**

@@ -159,3 +159,15 @@ def test_what_waits_for_the_agent_is_shown_until_it_is_taken_up(talk: Conversati
     assert [line for _, line in talk.live()] == ["→ run the tests  (waits)", "→ x  (steers)"]
     assert text_of(talk.event({"type": "queue", "prompts": []})) == ""
     assert talk.live() == []
+
+
+def test_what_an_agent_was_at_when_it_ended_is_settled_as_interrupted_once(talk: Conversation):
+    list(talk.event(delta("Half a sen")))
+    list(talk.event({"type": "tool_start", "call_id": "c1", "name": "bash", "args": {"command": "make"}}))
+    end = {"type": "state", "state": "exited", "detail": "killed by SIGKILL", "interrupted": True}
+    shown = text_of(talk.event(end))
+    assert "▸ bash" in shown
+    assert shown.index("Half a sen") < shown.index("(interrupted)") < shown.index("is exited")
+    assert "`hyperpi resume frontend`" in shown
+    assert talk.live() == []
+    assert "(interrupted)" not in text_of(talk.event(end))  # its reason became known a moment later

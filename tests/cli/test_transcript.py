@@ -126,6 +126,13 @@ def test_an_interrupted_message_says_so():
     assert "(interrupted)" in Screen().events(delta("Hel"), ended(interrupted=True))
 
 
+def test_what_an_agent_was_saying_when_it_ended_is_marked_as_interrupted():
+    end = {"type": "state", "state": "exited", "detail": "killed by SIGKILL", "interrupted": True}
+    text = Screen().events(delta("Hel"), end)
+    assert text.splitlines()[-3:] == ["  Hel", "  (interrupted)", "· exited: killed by SIGKILL"]
+    assert "(interrupted)" not in Screen().events({"type": "state", "state": "exited", "detail": "quit"})
+
+
 def test_states_notices_and_approvals_are_said_and_usage_is_not():
     text = Screen().events(
         {"type": "state", "state": "waiting", "detail": "asks"},

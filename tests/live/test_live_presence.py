@@ -74,6 +74,32 @@ async def test_a_reload_within_the_grace_is_no_news(system: System, program: Pro
         assert told.resets == []
 
 
+async def test_who_looks_on_is_told_that_a_turn_was_broken_off(system: System, program: Program):
+    async with system.agent("cut-short") as agent:
+        await agent.call("agent.changed", state="working")
+        await program.knows(agent.id, state="working")
+        told = await program.attach(agent.id)
+        await agent.close()
+        await program.until(lambda: told.of_type("state"), "its end")
+        assert [(one["state"], one.get("interrupted")) for one in told.of_type("state")] == [("exited", True)]
+
+
+async def test_what_waits_in_an_agent_is_known_to_whoever_asks_the_mesh(system: System, program: Program):
+    async with system.agent("busy") as agent:
+        waits = {
+            "id": "p-1",
+            "text": "then the tests",
+            "mode": "follow_up",
+            "source": "cli",
+            "images": 0,
+            "at": "2026-01-01T10:00:00.000Z",
+            "where": "agent",
+        }
+        await agent.call("agent.changed", state="working", queue=[waits])
+        await program.knows(agent.id, state="working")
+        assert (await program.call("agent.show", agent="busy"))["queue"] == [waits]
+
+
 async def test_an_ended_agent_is_readable_and_can_be_forgotten(system: System, program: Program):
     with system.agent_process("former") as agent:
         known = agent.registered()
@@ -123,7 +149,8 @@ async def test_a_name_is_changed_for_everybody_and_kept_over_a_redial(system: Sy
         renamed = await program.knows(agent.id, name="afterwards")
         assert renamed["address"] == "afterwards@den"
         assert await program.code_of("agent.rename", agent="afterwards", name="taken") == -32009
-        assert await program.code_of("agent.rename", agent="afterwards", name="") == -32602
+        for nothing in ("", "''", "../"):
+            assert await program.code_of("agent.rename", agent="afterwards", name=nothing) == -32602
         await agent.cut()
         await agent.dial()
         assert agent.name == "afterwards"

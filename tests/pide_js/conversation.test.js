@@ -196,6 +196,32 @@ describe("the running turn", () => {
   });
 });
 
+describe("the end of an agent", () => {
+  const end = (seq, more = {}) => ({ seq, type: "state", state: "exited", detail: "killed by SIGKILL", ...more });
+
+  test("what was being said is settled as interrupted, not left open", () => {
+    const conv = agentEvents(attached({ entries: [entry("u", "user", text("go"))] }), batch([start(11), delta(12, "Hel"), end(13, { interrupted: true })]));
+    assert.deepEqual(conv.running, []);
+    assert.deepEqual(conv.entries.map(({ role, interrupted, blocks }) => [role, interrupted, blocks]), [
+      ["user", undefined, text("go")],
+      ["assistant", true, text("Hel")],
+    ]);
+    const twice = agentEvents(conv, batch([end(14, { interrupted: true })]));
+    assert.deepEqual(twice.entries, conv.entries);
+  });
+
+  test("between two messages of a turn the last of them is marked", () => {
+    const conv = agentEvents(attached({ entries: [entry("u", "user", text("go"))] }), batch([start(11), end(12, { interrupted: true })]));
+    assert.deepEqual(conv.entries.map(({ interrupted }) => interrupted), [true]);
+    assert.deepEqual(conv.running, []);
+  });
+
+  test("who ends at rest was interrupted in nothing", () => {
+    const conv = agentEvents(attached({ entries: [entry("u", "user", text("go"))] }), batch([end(11)]));
+    assert.deepEqual(conv.entries.map(({ interrupted }) => interrupted), [undefined]);
+  });
+});
+
 describe("approvals", () => {
   test("a pending one is listed, an answered one becomes a note that says who", () => {
     const asked = agentEvents(attached(), batch([{ seq: 11, type: "approval", approval: { id: "p", action: { summary: "rm" }, state: "pending" } }]));
