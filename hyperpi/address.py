@@ -12,6 +12,7 @@ AgentId = NewType("AgentId", str)
 NodeId = NewType("NodeId", str)
 
 MAX_NAME = 64  # characters; longer ones break tables, not machines
+NAMES = "names are made of letters, digits, `.`, `_` and `-`, at most 64, and are unique on a machine"
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # nothing that looks like something else
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")

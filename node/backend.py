@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from hyperpi import contract, roles, strict_json
-from hyperpi.address import AgentId, new_id
+from hyperpi.address import NAMES, AgentId, clean_name, new_id
 from hyperpi.contract import Json
 from hyperpi.errors import BadRequest, Conflict, NodeUnreachable, NotFound, UnknownMethod
 from hyperpi.event import Cursor, Reset
@@ -346,8 +346,8 @@ class Backend(Observer):
 
     async def _agent_rename(self, params: Json, _caller: Caller) -> Json:
         wanted = contract.params_of(contract.Rename, params)
-        if not wanted.name.strip():
-            raise BadRequest("a name has at least one character")
+        if not clean_name(wanted.name, fallback=""):
+            raise BadRequest(f"{wanted.name!r} holds nothing that a name is made of", hint=NAMES)
         agent = self._agent(params)
         self._desks.approvals.check_rename(self._desks.agents.roster.get(agent), wanted.name)
         self._desks.agents.rename(agent, wanted.name)

@@ -2,9 +2,10 @@
 
 import click
 
+from hyperpi.address import NAMES
 from hyperpi.cli.options import Verb, agent_argument, connected, json_option
 from hyperpi.cli.output import note, print_json
-from hyperpi.cli.words import NAMES, Json, one_line
+from hyperpi.cli.words import Json, one_line
 
 
 @click.command(cls=Verb, example="hyperpi abort frontend")

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import click
 
+from hyperpi.address import NAMES
 from hyperpi.cli.again import ask_surely
 from hyperpi.cli.local import LocalNode, local_node
 from hyperpi.cli.options import Verb, connect_again, connected, home, json_option, text_or_stdin
 from hyperpi.cli.output import note, print_json
-from hyperpi.cli.words import NAMES, Json, one_line, rows_of
+from hyperpi.cli.words import Json, one_line, rows_of
 from hyperpi.errors import HyperPiError
 
 _AFTER = "hyperpi.spawn.after"

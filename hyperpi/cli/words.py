@@ -9,7 +9,6 @@ from typing import Any
 
 Json = dict[str, Any]
 
-NAMES = "names are made of letters, digits, `.`, `_` and `-`, at most 64, and are unique on a machine"
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 # Patterns as text: re compiles and keeps them at their first use, which most runs never come to.
