@@ -29,6 +29,7 @@ from hyperpi.errors import (
     UnknownMethod,
 )
 from hyperpi.roles import Caller
+from node.agent_record import resume_of
 from node.agents import Agents, Observer
 
 log = logging.getLogger(__name__)
@@ -142,8 +143,10 @@ class Prompts(Observer):
     def _accepted(self, agent: AgentId, prompt_id: str, wanted: contract.Prompt, caller: Caller) -> Sent:
         record = self._agents.roster.get(agent)
         if not record.live:
+            goes_on = resume_of(record) is not None
             raise Conflict(
-                f"{record.name} has ended: {record.detail or 'it was stopped'}", hint="start another agent"
+                f"{record.name} has ended: {record.detail or 'it was stopped'}",
+                hint=f"`hyperpi resume {record.name}` goes on with it" if goes_on else "start another agent",
             )
         if not wanted.text.strip() and not wanted.images:
             raise BadRequest("the prompt is empty")

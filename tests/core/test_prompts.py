@@ -265,8 +265,13 @@ async def test_an_agent_that_has_ended_takes_none_and_those_it_had_are_unknown(d
     desk.agents.roster.exited(desk.id, End("quit", "quit"), 2.0)
     desk.prompts.agent_changed(desk.id)
     assert desk.told == [("p-1", "unknown")]
-    with pytest.raises(Conflict, match="lead has ended: quit"):
+    with pytest.raises(Conflict, match="lead has ended: quit") as refusal:
         await desk.take("p-2")
+    assert refusal.value.hint == "start another agent"
+    desk.agents.roster.get(desk.id).session = contract.Session("s-1", "/srv/s-1.jsonl")
+    with pytest.raises(Conflict) as refusal:
+        await desk.take("p-2")
+    assert refusal.value.hint == "`hyperpi resume lead` goes on with it"
 
 
 async def test_only_so_many_are_held(desk):
