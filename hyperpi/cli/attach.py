@@ -17,6 +17,7 @@ from hyperpi.cli.words import Json, one_line
 from hyperpi.config import owners_environment
 from hyperpi.errors import HyperPiError
 
+MAX_SEQ = 2**63 - 1  # as the contract has it
 MAX_TYPED_BYTES = 512 << 10  # of one line; the contract takes 1 MiB as JSON
 
 _STYLES = {"you": "busy", "agent": "good", "dim": "dim", "error": "bad", "tool": "away"}
@@ -27,7 +28,7 @@ def _cursor(_ctx: click.Context, param: click.Parameter, value: str | None) -> C
     if value is None:
         return None
     epoch, _, seq = value.rpartition(":")
-    if not epoch or not seq.isdecimal():
+    if not epoch or not seq.isdecimal() or len(seq) > 19 or int(seq) > MAX_SEQ:
         raise click.BadParameter(f"{value!r} is not EPOCH:SEQ, as --json gives them", param=param)
     return Cursor(epoch, int(seq))
 

@@ -82,9 +82,16 @@ class Client:
         self._wire.close()
 
     def post(self, method: str, params: Json) -> int:
-        """Send a request; its answer comes among `messages`. Another thread may. Raises ConnectionLost."""
+        """Send a request; its answer comes among `messages`. Another thread may.
+
+        Raises ConnectionLost, and BadRequest for what cannot be sent.
+        """
         number = next(self._numbers)
-        message = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
+        request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        try:
+            message = json.dumps(request, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # a byte of an argument that is no text, which Python keeps as a surrogate
+            raise BadRequest("what was given is not UTF-8", hint="write it in UTF-8") from None
         if len(message) > MAX_SENT_BYTES:
             raise BadRequest(f"larger than {MAX_SENT_BYTES} bytes", hint="send less at once")
         self._wire.send(message)
@@ -136,8 +143,11 @@ def _decode(raw: bytes) -> Notice | Answer:
         message = json.loads(raw)
         if "method" in message:
             return Notice(str(message["method"]), message.get("params") or {})
-        error = message.get("error")
-        return Answer(message["id"], message.get("result"), from_json_rpc(error) if error else None)
+        error = from_json_rpc(message["error"]) if message.get("error") else None
+        if message["id"] is None and error is not None:
+            # It could not read a request of ours, cannot tell which, and will give no other answer to it.
+            raise error
+        return Answer(message["id"], message.get("result"), error)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise BadMessage("what came is not JSON-RPC", hint="is that a hypivisor or a node?") from None
 

@@ -52,11 +52,11 @@ def parse_remote(text: str) -> RemoteAddress:
     if not separator:
         scheme, rest = "", text.strip()
     wish = _SCHEMES.get(scheme.lower())
-    parts = urlsplit("//" + rest)
     try:
+        parts = urlsplit("//" + rest)
         host, port = parts.hostname, parts.port
     except ValueError:
-        host, port = None, None
+        parts, host, port = urlsplit(""), None, None
     if wish is None or not host or parts.username is not None or parts.query or parts.fragment:
         raise BadRequest(
             f"{text!r} is not the address of a Pi-DE", hint="write HOST:PORT, https://HOST or ws://HOST:PORT"

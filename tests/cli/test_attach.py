@@ -81,6 +81,15 @@ def test_from_a_cursor_there_is_no_history_but_what_was_missed(talk: ControlSock
     assert [event["seq"] for event in events] == [3]
 
 
+@pytest.mark.parametrize(
+    "cursor", ["ep-1", ":2", "ep-1:x", "ep-1:-2", "ep-1:9223372036854775808", f"ep-1:{10**30}"]
+)
+def test_what_is_no_cursor_is_refused_before_anybody_is_asked(talk: ControlSocket, run: Run, cursor: str):
+    done = run("attach", "frontend", "--from", cursor)
+    assert done.code == 2
+    assert "is not EPOCH:SEQ" in done.err
+
+
 def test_from_a_cursor_that_is_no_longer_known_the_whole_history_comes(talk: ControlSocket):
     with Running("attach", "frontend", "--json", "--from", "ep-0:7") as attached:
         attached.wait_for("\n")
@@ -294,7 +303,8 @@ def test_a_pipe_cannot_be_an_agents_terminal(talk: ControlSocket, run: Run):
 def test_a_token_that_is_revoked_ends_it(talk: ControlSocket):
     with Running("attach", "frontend", "--json") as attached:
         attached.wait_for("\n")
-        talk.do(talk.mesh.notify, "connection.closing", {"code": 4001, "reason": "revoked"})
+        # Looked up where it serves: while a request is answered there, what is told is held for that answer.
+        talk.do(lambda: talk.mesh.notify("connection.closing", {"code": 4001, "reason": "revoked"}))
         done = attached.end()
     assert done.code == 1
     assert "revoked" in done.err

@@ -100,6 +100,22 @@ def test_what_is_no_json_rpc_is_said_in_one_line(mesh: ControlSocket, run: Run, 
     assert done.err.splitlines()[0] == "hyperpi: what came is not JSON-RPC"
 
 
+def test_what_the_other_side_cannot_read_is_refused_and_not_waited_for(mesh: ControlSocket, run: Run):
+    """It answers to nobody then: no id could be read."""
+    refusal = {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "an integer of 21 digits"}}
+    mesh.mesh.answers["mesh.get"] = json.dumps(refusal).encode() + b"\n"
+    done = run("ls")
+    assert done.code == 1
+    assert done.err.splitlines()[0] == "hyperpi: an integer of 21 digits"
+
+
+@pytest.mark.parametrize("argv", [["prompt", "frontend", "a byte \udcff"], ["show", "\udcff"]])
+def test_what_is_not_utf_8_is_refused_before_it_is_sent(mesh: ControlSocket, run: Run, argv: list[str]):
+    done = run(*argv)
+    assert done.code == 1
+    assert done.err.splitlines()[0] == "hyperpi: what was given is not UTF-8"
+
+
 def test_a_connection_that_ends_before_the_answer_is_said(mesh: ControlSocket, run: Run):
     mesh.mesh.answers["mesh.get"] = lambda _params: mesh._drop()
     done = run("ls")

@@ -40,7 +40,8 @@ def test_every_form_of_an_address_is_read(text: str, url: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ftp://x", "http://", "http://u:p@x", "127.0.0.1:port", "x?y=1", "127.0.0.1:99999"]
+    "text",
+    ["", "ftp://x", "http://", "http://u:p@x", "127.0.0.1:port", "x?y=1", "127.0.0.1:99999", "http://[bad"],
 )
 def test_what_is_no_address_is_refused(text: str):
     with pytest.raises(BadRequest):
