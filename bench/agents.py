@@ -1,7 +1,7 @@
 """What coming to an agent costs: `python -m bench.agents [--json]`.
 
-Long conversations, a blip, 300 viewers at once, keepers, and 50 agents that do nothing. Agents and viewers
-are processes of this benchmark, on the same machine as all that is measured.
+Long conversations, a blip, 300 viewers at once, keepers. Agents and viewers are processes of this benchmark,
+on the same machine as all that is measured.
 """
 
 import argparse
@@ -36,8 +36,6 @@ VIEWER_PROCESSES = 2
 RATE = 1_000  # events a second
 BATCH = 20
 RUN_S = 8.0
-QUIET_AGENTS = 50
-IDLE_S = 40.0  # four looks at the table of processes
 
 
 def main() -> None:
@@ -59,7 +57,6 @@ async def _measure(system: System) -> list[Figure]:
     figures.append(await blip(system))
     figures += await crowd(system)
     figures += await keepers(system)
-    figures.append(await quiet(system))
     return figures
 
 
@@ -332,20 +329,6 @@ async def keepers(system: System) -> list[Figure]:
             )
             await viewer.call("agent.stop", {"agent": started["agent"]})
     return figures
-
-
-async def quiet(system: System) -> Figure:
-    """Processor time of a node with agents that do nothing but answer."""
-    async with contextlib.AsyncExitStack() as stack:
-        for number in range(QUIET_AGENTS):
-            await stack.enter_async_context(agent(system, f"quiet-{number}"))
-        await asyncio.sleep(12)  # the first look tells the load of each
-        pid = system.said("node")["pid"]
-        before = cpu_s(pid)
-        await asyncio.sleep(IDLE_S)
-        percent = 100 * (cpu_s(pid) - before) / IDLE_S
-    words = f"{QUIET_AGENTS} quiet agents, over {IDLE_S:g} s, {len(os.listdir('/proc'))} entries in /proc"
-    return at_most("processor of the node", percent, "%", 0.5, words)
 
 
 def _delta(text: str) -> Json:

@@ -7,6 +7,7 @@ The peer for latency is a grpc.aio stream ping-pong taken in the same run.
 import argparse
 import asyncio
 import contextlib
+import os
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,9 @@ TOKENS = 1_000
 FAN_OUT_VIEWERS = 100
 FAN_OUT_EVENTS = 1_000
 BATCH = 20
-IDLE_S = 10.0
+QUIET_AGENTS = 50
+SETTLE_S = 20.0  # the first look tells the load of each; what the work before left behind is put away
+IDLE_S = 60.0  # several beats of everything that beats, and 0.02 % is a clock tick
 KILLS = 5
 
 
@@ -180,17 +183,27 @@ def _is_exit(message: Json, agent_id: str) -> bool:
 
 
 async def at_rest(system: System) -> list[Figure]:
-    """Memory (proportional set size) and processor time with nothing to do."""
+    """Memory (proportional set size) with nothing to do, and processor time with agents that do nothing."""
     await asyncio.sleep(1)
-    parts = {"hypivisor + Pi-DE": ("hypivisor", 90), "node": ("node", 70)}
-    before = {part: cpu_s(system.said(part)["pid"]) for part, _ in parts.values()}
-    await asyncio.sleep(IDLE_S)
-    figures = []
-    for name, (part, limit_mb) in parts.items():
-        pid = system.said(part)["pid"]
-        percent = 100 * (cpu_s(pid) - before[part]) / IDLE_S
-        figures.append(at_most(f"memory at rest, {name}", pss_mb(pid), "MB", limit_mb, "PSS"))
-        figures.append(at_most(f"processor at rest, {name}", percent, "%", 0.5, f"over {IDLE_S:g} s"))
+    pids = {
+        "hypivisor + Pi-DE": system.said("hypivisor")["pid"],
+        "node": system.said("node")["pid"],
+    }
+    limits_mb = {"hypivisor + Pi-DE": 90, "node": 70}
+    figures = [
+        at_most(f"memory at rest, {name}", pss_mb(pid), "MB", limits_mb[name], "PSS")
+        for name, pid in pids.items()
+    ]
+    async with contextlib.AsyncExitStack() as stack:
+        for number in range(QUIET_AGENTS):
+            await stack.enter_async_context(agent(system, f"quiet-{number}"))
+        await asyncio.sleep(SETTLE_S)
+        before = {name: cpu_s(pid) for name, pid in pids.items()}
+        await asyncio.sleep(IDLE_S)
+        words = f"{QUIET_AGENTS} quiet agents, over {IDLE_S:g} s, {len(os.listdir('/proc'))} entries in /proc"
+        for name, pid in pids.items():
+            percent = 100 * (cpu_s(pid) - before[name]) / IDLE_S
+            figures.append(at_most(f"processor at rest, {name}", percent, "%", 0.5, words))
     return figures
 
 

@@ -14,12 +14,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import ifaddr
 import zeroconf as mdns
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from hyperpi.address import clean_name
 from hyperpi.candidates import MAX_CANDIDATES, MAX_VALUE, Candidate, Heard, Service, candidate_of
+from hyperpi.interfaces import interfaces, own_addresses, until_changed
 
 log = logging.getLogger(__name__)
 # It warns, with tracebacks, of what every network does: an interface goes, a packet is malformed.
@@ -28,28 +28,10 @@ logging.getLogger("zeroconf").setLevel(logging.ERROR)
 RESOLVE_MS = 2_000
 RESOLVERS = 16  # questions under way at once: a thousand fakes must not make us flood the network
 SWEEP_S = 15.0  # what was cut off stays for the 2 min that its records hold, and this
-LOOK_S = 3.0  # at our own addresses; a look takes 0.2 ms
 TELL_S = 0.5  # at most one word of changes within this: what is announced in a loop costs little
 AGAIN_S = 10.0  # after a failure that is none of our network's changing
 CLOSE_S = 1.0  # a goodbye takes a quarter of it
 LABEL_BYTES = 56  # DNS allows 63; the rest is for the `-2` of a name that is taken
-VIRTUAL = ("docker", "br-", "veth", "virbr", "cni", "flannel", "kube")  # reach nobody else's machine
-
-
-def own_addresses() -> list[str]:
-    """IPv4 addresses of this machine that another one may reach, best first; else loopback."""
-    return [address for _, address in _interfaces()] or ["127.0.0.1"]
-
-
-def _interfaces() -> list[tuple[int | None, str]]:
-    """Index and address; the index tells an interface from another that got its address."""
-    return [
-        (adapter.index, str(ip.ip))
-        for adapter in ifaddr.get_adapters()
-        if not adapter.name.startswith(VIRTUAL)
-        for ip in adapter.ips
-        if ip.is_IPv4 and not str(ip.ip).startswith(("127.", "169.254."))
-    ]
 
 
 class Neighbourhood:
@@ -75,7 +57,7 @@ class Neighbourhood:
         """Take part until cancelled, then withdraw; nothing that the network does ends it."""
         quiet = False  # what has been logged once is not logged every few seconds
         while True:
-            before = _interfaces()
+            before = interfaces()
             try:
                 async with _zeroconf() as opened:
                     await self._take_part(opened, before)
@@ -87,7 +69,7 @@ class Neighbourhood:
                 if not quiet:
                     log.warning("mDNS is not possible now reason=%s", _reason(exc))
                 quiet = True
-                await _until_changed(before, AGAIN_S)
+                await until_changed(before, AGAIN_S)
             self.heard.clear()
             self._changed()
 
@@ -100,7 +82,7 @@ class Neighbourhood:
                 tasks.create_task(listener.run(), name="mdns-listen"),
                 tasks.create_task(self._tell(listener), name="mdns-tell"),
             ]
-            await _until_changed(before)
+            await until_changed(before)
             for part in parts:
                 part.cancel()
 
@@ -263,14 +245,6 @@ def _info_of(service: Service) -> AsyncServiceInfo:
 def _cut(text: str, size: int) -> str:
     """At most so many bytes of UTF-8."""
     return text.encode()[:size].decode(errors="ignore")
-
-
-async def _until_changed(before: list[tuple[int | None, str]], limit_s: float | None = None) -> None:
-    """Return when the addresses of this machine are not those any more, or after `limit_s`."""
-    waited_s = 0.0
-    while _interfaces() == before and (limit_s is None or waited_s < limit_s):
-        await asyncio.sleep(LOOK_S)
-        waited_s += LOOK_S
 
 
 def _reason(exc: BaseException) -> str:

@@ -23,6 +23,7 @@ from hyperpi.contract import Json
 from hyperpi.control import ControlSocket
 from hyperpi.errors import Conflict
 from hyperpi.holder import held
+from hyperpi.interfaces import own_addresses
 from hyperpi.lasting import lasting
 from hyperpi.mesh_view import MeshView
 from hyperpi.roles import ADMIN, Caller
@@ -241,7 +242,7 @@ def _open_door(
     """The server for enrolment, not yet started. Raises Conflict."""
 
     def reachable() -> Reachable:
-        return Reachable(grpc_port, tuple(discovery.own_addresses()))  # which may change while we run
+        return Reachable(grpc_port, tuple(own_addresses()))  # which may change while we run
 
     joins = PendingJoins(
         gate.ca.fingerprint,

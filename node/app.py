@@ -25,6 +25,7 @@ from hyperpi.contract import Json
 from hyperpi.control import ControlSocket
 from hyperpi.errors import HyperPiError
 from hyperpi.holder import held
+from hyperpi.interfaces import own_addresses
 from hyperpi.lasting import lasting
 from node import enroll, identity
 from node.agent_socket import AgentSocket
@@ -152,7 +153,7 @@ class Node:
             targets=self._targets,
             boot=files.boot,
             restored=files.restored_below > 0,
-            address=lambda: discovery.own_addresses()[0],
+            address=lambda: own_addresses()[0],
             call=self.backend.call,
             status=lambda: (self.meter.read(), self._disk_room()),
             welcomed=self._welcomed,
@@ -187,7 +188,7 @@ class Node:
             last_heard=rfc3339(),
             version=__version__,
             platform=f"{os.uname().sysname} {os.uname().machine}",
-            address=discovery.own_addresses()[0],
+            address=own_addresses()[0],
             agents=len(self.agents.roster),
             load=None,
             disk=msgspec.convert(self._disk_room(), contract.DiskRoom),

@@ -9,7 +9,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ MAX_BODY_BYTES = 64 << 10
 MAX_ETAGS = 16  # of one If-None-Match
 SESSION_S = 7 * 86_400
 STOP_S = 3.0
+DATE_S = 1.0  # as exact as the date of an answer is
 
 HEADERS = {
     b"cache-control": b"no-cache",  # asked for again each time, or an upgrade would mix old and new modules
@@ -272,6 +273,24 @@ class _NoFalseAlarm(logging.Filter):
 
 
 class _Server(uvicorn.Server):
+    """One that sleeps: uvicorn's own wakes ten times a second to see whether it is to end."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Make `serve` return once what is open has ended."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """See uvicorn.Server. Each tick renews the date that answers carry."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DATE_S):
+                    await self._ending.wait()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to the command that runs us."""
@@ -332,7 +351,7 @@ async def running(config: PideConfig, listening: socket.socket, client: ConsoleC
         yield pide
     finally:
         pide.viewers.end_all()
-        server.should_exit = True
+        server.end()
         try:
             async with asyncio.timeout(STOP_S):
                 await serving

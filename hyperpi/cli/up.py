@@ -184,10 +184,10 @@ async def _serve(known: Environment, options: UpOptions, stop: asyncio.Event) ->
 @contextlib.asynccontextmanager
 async def pide_of(hypivisor: "Hypivisor", options: UpOptions) -> AsyncIterator["Pide"]:
     """Pi-DE for a hypivisor in this process; with TLS when it listens beyond this machine."""
-    from hyperpi import discovery
+    from hyperpi.interfaces import own_addresses
     from pide import app as pide_app
 
-    names = tuple(discovery.own_addresses()) if options.host not in LOOPBACK else ()
+    names = tuple(own_addresses()) if options.host not in LOOPBACK else ()
     certificate: tuple[Path, Path] | None = None
     if options.host not in LOOPBACK:
         issued = hypivisor.gate.ca.issue_web(["localhost", "127.0.0.1", *names], time.time())

@@ -21,7 +21,7 @@ from hyperpi.discovery import SWEEP_S
 pytestmark = pytest.mark.netns
 
 GONE_S = 10.0  # a goodbye takes a second
-CHANGE_S = 30.0  # an interface is looked at every 3 s, registering takes 2
+CHANGE_S = 30.0  # the system tells of another address, registering takes 2 s
 
 UNJOINED = (b"v=0.1.0", b"state=unjoined")
 
