@@ -37,6 +37,7 @@ class Roster:
         self.epoch, self.rev = whole.get("epoch"), whole.get("rev")
         self.nodes = {str(node["id"]): node for node in rows_of(whole, "nodes")}
         self.agents = {str(agent["id"]): agent for agent in rows_of(whole, "agents")}
+        self._after = _successors(self.agents)
 
     def apply(self, change: Json) -> bool:
         """Take a `mesh.changed`; False when it does not follow what is known: then ask again."""
@@ -48,6 +49,7 @@ class Roster:
             self.agents.pop(str(item), None)
         self.nodes.update({str(node["id"]): node for node in rows_of(change, "nodes")})
         self.agents.update({str(agent["id"]): agent for agent in rows_of(change, "agents")})
+        self._after = _successors(self.agents)
         return True
 
     def listed(self, node: str | None, state: str | None) -> list[Json]:
@@ -66,6 +68,17 @@ class Roster:
         ended.sort(key=lambda agent: str(agent.get("since")), reverse=True)
         return alive + ended
 
+    def successor(self, agent: Json) -> Json | None:
+        """Who went on with an ended agent: the newest, if that one was gone on with in its turn."""
+        found: Json | None = None
+        seen: set[str] = set()
+        after = self._after.get(str(agent.get("id")))
+        while after is not None and str(after["id"]) not in seen:
+            found = after
+            seen.add(str(after["id"]))
+            after = self._after.get(str(after["id"]))
+        return found
+
     def node_name(self, agent: Json) -> str:
         """Name of an agent's machine, its id when the machine is not listed."""
         return str(self.nodes.get(str(agent.get("node")), {}).get("name") or agent.get("node"))
@@ -79,15 +92,24 @@ class Roster:
         if project and not where.endswith("/" + project):
             where += f" ({project})"
         gone = agent.get("state") == "exited"
+        after = self.successor(agent) if gone else None
+        state = (
+            Cell(f"went on as {one_line(after.get('name'))}", "dim") if after else shown_state(agent, node)
+        )
         return [
             Cell(address, "dim" if gone else "bold"),
-            shown_state(agent, node),
+            state,
             where,
             one_line(agent.get("model") or "-", 40),
             load_of(agent.get("load")) or "-",
             ago(agent.get("last_event") or agent.get("since"), now),
             str(agent.get("watchers") or "-"),
         ]
+
+
+def _successors(agents: dict[str, Json]) -> dict[str, Json]:
+    """By the id of an ended agent: the one that went on with it."""
+    return {str(one["resumed_from"]): one for one in agents.values() if one.get("resumed_from")}
 
 
 def shown_state(agent: Json, node: Json) -> Cell:
@@ -138,7 +160,7 @@ def _print(roster: Roster, node: str | None, state: str | None, everything: bool
     elif not agents:
         note("no agents" + (" that fit" if node or state else "; start one with `hyperpi spawn PATH`"))
     else:
-        shown, hidden = _cut(agents, everything or state is not None)
+        shown, hidden = _cut(roster, agents, everything or state is not None)
         print_table(COLUMNS, [roster.row(agent, time.time()) for agent in shown])
         if hidden:
             note(f"and {hidden} more that have ended: `hyperpi ls --all`")
@@ -146,10 +168,13 @@ def _print(roster: Roster, node: str | None, state: str | None, everything: bool
             note(f"{broke_off} interrupted by mishap: `hyperpi resume --all-interrupted`, or `forget` them")
 
 
-def _cut(agents: list[Json], everything: bool) -> tuple[list[Json], int]:
-    alive = sum(agent.get("state") != "exited" for agent in agents)
-    limit = len(agents) if everything else alive + SHOWN_ENDED
-    return agents[:limit], max(0, len(agents) - limit)
+def _cut(roster: Roster, agents: list[Json], everything: bool) -> tuple[list[Json], int]:
+    """What is listed, and how many are not: old ended ones, and those that another one went on with."""
+    if everything:
+        return agents, 0
+    listed = [one for one in agents if one.get("state") != "exited" or roster.successor(one) is None]
+    limit = sum(one.get("state") != "exited" for one in listed) + SHOWN_ENDED
+    return listed[:limit], max(0, len(listed) - limit)
 
 
 def rosters(client: Client, silence_s: float) -> Iterator[Roster | None]:
@@ -197,7 +222,7 @@ def _watch(client: Client, node: str | None, state: str | None, everything: bool
         for roster in rosters(client, REDRAW_S):
             current = roster or current
             assert current is not None
-            agents, _ = _cut(current.listed(node, state), everything or state is not None)
+            agents, _ = _cut(current, current.listed(node, state), everything or state is not None)
             rows = [current.row(agent, time.time()) for agent in agents]
             lines = table_lines(COLUMNS, rows, console.width, coloured=colours(sys.stdout))
             live.update(Text.from_ansi("\n".join(lines), no_wrap=True), refresh=True)

@@ -115,3 +115,33 @@ function goneIds(gone) {
 export function isReachable(mesh, agent) {
   return mesh.nodes.get(agent.node)?.state === "online" && agent.state !== "exited" && agent.state !== "unreachable";
 }
+
+/** @type {WeakMap<ReadonlyMap<string, Agent>, ReadonlyMap<string, Agent>>} */
+const successors = new WeakMap();
+
+/**
+ * Who went on with which ended agent, by the ended one's id: the newest, if that one was gone on with in its turn.
+ * @param {ReadonlyMap<string, Agent>} agents
+ * @returns {ReadonlyMap<string, Agent>}
+ */
+export function successorsIn(agents) {
+  let found = successors.get(agents);
+  if (found) return found;
+  /** @type {Map<string, Agent>} */
+  const next = new Map();
+  for (const agent of agents.values()) if (agent.resumed_from && agents.has(agent.resumed_from)) next.set(agent.resumed_from, agent);
+  /** @type {Map<string, Agent>} */
+  const last = new Map();
+  for (const [id, agent] of next) {
+    let newest = agent;
+    const seen = new Set([id]);
+    for (let after = next.get(newest.id); after && !seen.has(newest.id); after = next.get(newest.id)) {
+      seen.add(newest.id);
+      newest = after;
+    }
+    last.set(id, newest);
+  }
+  found = last;
+  successors.set(agents, found);
+  return found;
+}

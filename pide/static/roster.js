@@ -3,6 +3,7 @@
  * enough for ten thousand agents; the view draws only the rows in sight.
  */
 
+import { successorsIn } from "./mesh.js";
 import { needsPerson } from "./presence.js";
 import { baseName } from "./format.js";
 
@@ -13,7 +14,7 @@ import { baseName } from "./format.js";
 /**
  * @typedef {{kind: "node", key: string, node: Node, folded: boolean}
  *   | {kind: "project", key: string, name: string}
- *   | {kind: "agent", key: string, agent: Agent}
+ *   | {kind: "agent", key: string, agent: Agent, after?: Agent}
  *   | {kind: "ended", key: string, node: string, count: number, shown: boolean}
  *   | {kind: "empty", key: string, text: string}} Row
  */
@@ -30,6 +31,8 @@ export function projectOf(agent) {
 }
 
 /**
+ * An ended agent that another one went on with is not listed, unless it is looked for: the other one has its name
+ * and its conversation.
  * @param {Mesh} mesh
  * @param {{filter: string, chip: import("./ui.js").Chip, folded: ReadonlySet<string>, endedShown: ReadonlySet<string>}} look
  * @returns {Row[]}
@@ -39,7 +42,9 @@ export function rosterRows(mesh, { filter, chip, folded, endedShown }) {
   const narrowed = words.length > 0 || chip !== "all";
   /** @type {Map<string, Agent[]>} */
   const byNode = new Map();
+  const successors = successorsIn(mesh.agents);
   for (const agent of mesh.agents.values()) {
+    if (words.length === 0 && agent.state === "exited" && successors.has(agent.id)) continue;
     if (!fitsChip(agent, chip) || !fitsWords(mesh, agent, words)) continue;
     const list = byNode.get(agent.node);
     if (list) list.push(agent);
@@ -52,7 +57,7 @@ export function rosterRows(mesh, { filter, chip, folded, endedShown }) {
     if (narrowed && !agents.length && !(words.length && hasWords(node.name, words))) continue;
     const isFolded = !narrowed && folded.has(node.id);
     rows.push({ kind: "node", key: `n:${node.id}`, node, folded: isFolded });
-    if (!isFolded) rows.push(...rowsOfNode(node, agents, narrowed, endedShown));
+    if (!isFolded) rows.push(...rowsOfNode(node, agents, successors, narrowed, endedShown));
   }
   return rows;
 }
@@ -60,11 +65,12 @@ export function rosterRows(mesh, { filter, chip, folded, endedShown }) {
 /**
  * @param {Node} node
  * @param {Agent[]} agents
+ * @param {ReadonlyMap<string, Agent>} successors
  * @param {boolean} narrowed
  * @param {ReadonlySet<string>} endedShown
  * @returns {Row[]}
  */
-function rowsOfNode(node, agents, narrowed, endedShown) {
+function rowsOfNode(node, agents, successors, narrowed, endedShown) {
   const ended = agents.filter((agent) => agent.state === "exited");
   const showEnded = narrowed || endedShown.has(node.id);
   const shown = showEnded ? agents : agents.filter((agent) => agent.state !== "exited");
@@ -76,7 +82,7 @@ function rowsOfNode(node, agents, narrowed, endedShown) {
     const name = projectOf(agent);
     if (name !== project || rows.length === 0) rows.push({ kind: "project", key: `p:${node.id}:${name}`, name });
     project = name;
-    rows.push({ kind: "agent", key: `a:${agent.id}`, agent });
+    rows.push({ kind: "agent", key: `a:${agent.id}`, agent, after: successors.get(agent.id) });
   }
   if (!shown.length && !narrowed && node.state !== "pending") {
     rows.push({ kind: "empty", key: `e:${node.id}`, text: ended.length ? "no agent running" : "no agents yet" });

@@ -145,6 +145,18 @@ def test_ended_agents_come_last_and_are_cut_but_not_in_json(mesh: ControlSocket,
     assert len(run("ls", "--json").json) == 14
 
 
+def test_an_ended_agent_that_another_went_on_with_is_not_in_the_way(mesh: ControlSocket, run: Run):
+    mesh.mesh.add(
+        agent("site-3", state="exited"),
+        agent("site-2", state="exited", resumed_from="a-site-3-den"),
+        agent("site", resumed_from="a-site-2-den"),
+    )
+    assert [line.split("@")[0] for line in run("ls").out.splitlines()[1:]] == ["backend", "frontend", "site"]
+    rows = {line.split("@")[0]: line for line in run("ls", "--all").out.splitlines()}
+    assert "went on as site " in rows["site-3"] and "went on as site " in rows["site-2"]
+    assert len(run("ls", "--json").json) == 5
+
+
 def test_the_list_can_be_narrowed(mesh: ControlSocket, run: Run):
     mesh.mesh.nodes["n-attic"] = node("attic")
     mesh.mesh.add(agent("far", "n-attic", "attic"))

@@ -104,3 +104,21 @@ describe("the roster", () => {
     assert.equal(offsetOf(rows, HEIGHT, "a:a00001"), HEIGHT.node + HEIGHT.project + HEIGHT.agent);
   });
 });
+
+test("an ended agent that another went on with is listed only when it is looked for, and says who did", () => {
+  const look = { filter: "", chip: /** @type {const} */ ("all"), folded: new Set(), endedShown: new Set(["n1"]) };
+  const chain = mesh({
+    agents: [
+      agent("old", { state: "exited" }),
+      agent("mid", { state: "exited", resumed_from: "old" }),
+      agent("now", { resumed_from: "mid" }),
+      agent("other", { state: "exited" }),
+    ],
+  });
+  const names = (/** @type {any} */ change) => rosterRows(chain, { ...look, ...change }).filter((row) => row.kind === "agent").map((row) => /** @type {any} */ (row).agent.id);
+  assert.deepEqual(names({}), ["now", "other"]);
+  assert.deepEqual(names({ chip: "ended" }), ["other"]);
+  assert.deepEqual(names({ filter: "old" }), ["old"]);
+  const [row] = rosterRows(chain, { ...look, filter: "mid" }).filter((one) => one.kind === "agent");
+  assert.equal(/** @type {any} */ (row).after.id, "now");
+});

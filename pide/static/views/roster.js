@@ -2,6 +2,7 @@
 
 import { guard, html, live, nothing, repeat } from "../vendor/lit.js";
 import { waitingCount } from "../approvals.js";
+import { successorsIn } from "../mesh.js";
 import { agentPresence, evidenceLines, needsPerson, nodePresence } from "../presence.js";
 import { allows } from "../protocol.js";
 import { addressOf } from "../ui.js";
@@ -118,13 +119,16 @@ function chipsView(mesh, chosen, actions) {
   let needs = 0;
   let working = 0;
   let ended = 0;
+  let all = 0;
+  const successors = successorsIn(mesh.agents);
   for (const agent of mesh.agents.values()) {
     if (needsPerson(agent)) needs += 1;
     else if (agent.state === "working" || agent.state === "starting") working += 1;
-    else if (agent.state === "exited") ended += 1;
+    else if (agent.state === "exited" && !successors.has(agent.id)) ended += 1;
+    if (agent.state !== "exited") all += 1;
   }
   const chips = /** @type {[import("../ui.js").Chip, string, number][]} */ ([
-    ["all", "All", mesh.agents.size - ended],
+    ["all", "All", all],
     ["needs", "Needs you", needs],
     ["working", "Working", working],
     ["ended", "Ended", ended],
@@ -169,7 +173,7 @@ function rowView(row, state, ui, actions) {
     case "project":
       return html`<li class="row project-row"><span>${row.name}</span></li>`;
     case "agent":
-      return agentRow(row.agent, state, ui);
+      return agentRow(row.agent, row.after, state, ui);
     case "ended":
       return html`<li class="row ended-row">
         <button class="link" aria-expanded=${String(row.shown)} @click=${() => actions.showEnded(row.node)}>
@@ -207,14 +211,15 @@ function nodeRow({ node, folded }, state, ui, actions) {
 
 /**
  * @param {import("../protocol.js").Agent} agent
+ * @param {import("../protocol.js").Agent | undefined} after  who went on with it
  * @param {State} state
  * @param {Ui} ui
  */
-function agentRow(agent, state, ui) {
+function agentRow(agent, after, state, ui) {
   const presence = agentPresence(state, agent, ui.now);
   const isCurrent = ui.route.kind === "agent" && ui.route.id === agent.id;
   const proofs = evidenceLines(agent, ui.now).map((line) => `${line.name}: ${line.text}`);
-  const second = presence.note || [shortModel(agent.model), agent.kind === "pi" ? "" : agent.kind].filter(Boolean).join(" · ");
+  const second = (after && `went on as ${after.name}`) || presence.note || [shortModel(agent.model), agent.kind === "pi" ? "" : agent.kind].filter(Boolean).join(" · ");
   return html`<li class="row agent-row" data-stale=${String(presence.stale)} data-tone=${presence.tone}>
     <a
       href=${addressOf({ kind: "agent", id: agent.id })}

@@ -1,6 +1,7 @@
 /** The middle pane: the whole conversation of one agent, live, and the place to write to it. */
 
 import { guard, html, nothing, repeat } from "../vendor/lit.js";
+import { successorsIn } from "../mesh.js";
 import { agentPresence, evidenceLines, gapOnTheWay, isBusy } from "../presence.js";
 import { decisionOn, isInTurn } from "../conversation.js";
 import { allows } from "../protocol.js";
@@ -10,7 +11,7 @@ import { entryView, runningView } from "./entry.js";
 import { ago, shortModel } from "../format.js";
 import { icon, logo } from "./icons.js";
 import { sidesView, terminalView } from "./terminal.js";
-import { isProgram, lookOf } from "../ui.js";
+import { addressOf, isProgram, lookOf } from "../ui.js";
 
 /** @typedef {import("../state.js").State} State */
 /** @typedef {import("../ui.js").Ui} Ui */
@@ -150,7 +151,10 @@ function menuView(state, agent, node, actions) {
  */
 function gapView(state, ui, agent) {
   const gap = gapOnTheWay(state, agent, ui.now);
-  return gap ? html`<p class="gap" data-tone=${gap.tone} role="status">${gap.text}</p>` : nothing;
+  const after = agent?.state === "exited" ? successorsIn(state.mesh?.agents ?? new Map()).get(agent.id) : undefined;
+  return gap
+    ? html`<p class="gap" data-tone=${gap.tone} role="status">${gap.text}${after ? html` <a href=${addressOf({ kind: "agent", id: after.id })}>${after.name}</a> went on with it.` : nothing}</p>`
+    : nothing;
 }
 
 /**
