@@ -21,9 +21,9 @@ from acp.meta import AGENT_METHODS, CLIENT_METHODS, PROTOCOL_VERSION
 from hyperpi import __version__
 from hyperpi.clock import rfc3339
 from hyperpi.contract import Json
-from hyperpi.errors import BadRequest, Conflict, HyperPiError, UnknownMethod, Unusable
+from hyperpi.errors import BadRequest, Conflict, HyperPiError, Overloaded, UnknownMethod, Unusable
 from hyperpi.tether import Tether
-from node.acp import session_card
+from node.acp import permissions, session_card
 from node.acp.approval_line import ApprovalLine
 from node.acp.conversation import UPDATE_S, Conversation
 from node.acp.program import AcpProgram
@@ -63,7 +63,7 @@ class Adapter:
         self._acp = Connection(self._asked_by_agent, program)
         self._transcript = transcript
         self._tether = Tether(home, self)
-        self._approvals = ApprovalLine(self._tether, identity.cwd)
+        self._approvals = ApprovalLine(self._tether, identity.cwd, self._explain)
         self._conversation = Conversation()
         self._queue = PromptQueue()
         self._told_queue: list[Json] = []
@@ -350,6 +350,20 @@ class Adapter:
         if self._conversation.in_turn:
             self._tell_queue()
         return {"receipt": "queued"}  # the event that says that it was handed over makes it `delivered`
+
+    def _explain(self, request: Json, approval: Json) -> None:
+        """A permission is refused without a reason in ACP: the person's words are the next prompt."""
+        what = permissions.summary_of_request(request)
+        who = approval.get("by") or "a person"
+        text = f"{who} did not approve this, so it was not done: {what}\nThey say: {approval['note']}"
+        wanted = Wanted(f"why-{approval['id']}", text, str(approval.get("via") or "api"), at=time.time())
+        try:
+            self._queue.take(wanted)
+        except Overloaded:
+            self._tell_lost([wanted], "too many wait already")
+            return
+        self._queued.set()
+        self._tell_queue()
 
     def _tell_queue(self) -> None:
         """What waits here, if that has changed."""

@@ -5,6 +5,7 @@ An id stays with its request, so a restart of the node neither loses it nor asks
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hyperpi.address import new_id
@@ -31,9 +32,11 @@ class _Open:
 class ApprovalLine:
     """The requests of one agent that are not decided yet."""
 
-    def __init__(self, tether: Tether, cwd: str) -> None:
+    def __init__(self, tether: Tether, cwd: str, explain: Callable[[Json, Json], None]) -> None:
+        """`explain`: told of a request and its approval when a person denied it with words of their own."""
         self._tether = tether
         self._cwd = cwd
+        self._explain = explain
         self._open: dict[str, _Open] = {}
 
     async def ask(self, request: Json) -> Json:
@@ -47,6 +50,8 @@ class ApprovalLine:
             approval = await self._until_decided(waiting)
         finally:
             del self._open[approval_id]
+        if approval.get("state") == "denied" and approval.get("note"):
+            self._explain(request, approval)
         return permissions.outcome_of(request, approval)
 
     async def _until_decided(self, waiting: _Open) -> Json:

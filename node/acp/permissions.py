@@ -33,6 +33,12 @@ def approval_of(request: Json, approval_id: str, cwd: str) -> Json:
     }
 
 
+def summary_of_request(request: Json) -> str:
+    """What a `session/request_permission` is about, in one line."""
+    found = request.get("toolCall")
+    return summary_of(merged(ToolCall(""), found if isinstance(found, dict) else {}))
+
+
 def options_of(request: Json) -> list[Json]:
     """The ways to answer that the agent offers."""
     offered = request.get("options")

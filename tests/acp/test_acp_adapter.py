@@ -76,6 +76,19 @@ async def test_what_a_person_answers_is_what_the_agent_hears(doer: AcpAgent, cho
     await ended(doer)
 
 
+async def test_the_words_with_a_denial_are_the_agents_next_prompt(doer: AcpAgent):
+    await doer.prompt("ask: rm -rf build")
+    await doer.knows(state="waiting", pending=1)
+    [pending] = (await doer.program.call("approval.list", agent=doer.id))["approvals"]
+    answer = {"approval": pending["id"], "choice": "no", "note": "make clean instead"}
+    await doer.program.call("agent.answer", agent=doer.id, **answer)
+    await doer.until(lambda: "make clean instead" in "".join(doer.said("user")[1:]), "the reason as a prompt")
+    assert "did not approve this, so it was not done: execute: rm -rf build" in doer.said("user")[-1]
+    assert "answer: selected no" in doer.said("assistant")
+    await doer.knows(state="idle", pending=0)
+    await ended(doer)
+
+
 async def test_aborting_withdraws_what_was_asked_and_says_so_to_the_agent(doer: AcpAgent):
     await doer.prompt("ask: rm -rf build")
     await doer.knows(state="waiting", pending=1)
