@@ -92,6 +92,10 @@ export class Prompts {
     if (ctx.model === undefined || ctx.modelRegistry?.hasConfiguredAuth?.(ctx.model) === false) {
       throw new Refusal(CONFLICT, "this pi has no model that it may use", "choose one with /model or /login in pi");
     }
+    if (prompt.images.length > 0 && ctx.model.input?.includes("image") === false) {
+      // pi would leave them out without a word, and the model answer as if there were none.
+      throw new Refusal(CONFLICT, `${ctx.model.provider}/${ctx.model.id} takes no pictures`, "choose a model that does: `hyperpi model`, or /model in pi");
+    }
     const command = prompt.scroll === undefined ? commandOf(this.pi, prompt.text) : undefined;
     if (command?.source === "extension" && piExpands(ctx)) return this.run(prompt.id, prompt.text);
     const text = command === undefined || piExpands(ctx) ? prompt.text : expanded(command, prompt.text);

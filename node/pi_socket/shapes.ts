@@ -121,6 +121,8 @@ export interface PiModel {
   id: string;
   provider: string;
   reasoning?: boolean;
+  /** What it takes: "text", "image". */
+  input?: string[];
   /** What a level is for its provider; null: it has none such. */
   thinkingLevelMap?: { [level: string]: unknown };
 }

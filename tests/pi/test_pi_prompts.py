@@ -105,6 +105,18 @@ async def test_a_picture_reaches_the_model_and_stands_in_the_conversation(
         assert node.having("user_message", prompt_id="p1")
 
 
+async def test_a_picture_for_a_model_that_sees_none_is_refused_and_not_left_out(
+    rig: PiRig, node: StandIn, model: ModelServer
+) -> None:
+    async with rig.headless("--model", "fake/fake-2"):
+        await node.registered()
+        answer = await node.prompt("what is this?", "p1", images=[{"mime": "image/png", "data": PIXEL}])
+        assert answer["error"]["message"] == "fake/fake-2 takes no pictures"
+        await node.prompt("and without?", "p2")
+        await node.entry("assistant", "ECHO: and without?")
+        assert len(model.requests) == 1
+
+
 async def test_abort_ends_the_turn_marks_it_and_leaves_pi_ready(rig: PiRig, node: StandIn) -> None:
     async with rig.headless():
         await node.registered()
