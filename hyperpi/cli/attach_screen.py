@@ -35,6 +35,7 @@ from hyperpi.errors import HyperPiError
 
 ESCAPE_S = 0.1  # a lone Esc is told from a key that begins with one after this
 MAX_PROMPT_LINES = 8
+IN_TURN = frozenset({"working", "waiting", "stuck"})
 KEYS = (  # the first that there is room for
     "Enter send · Alt-Enter after this turn · Esc abort · Ctrl-O all of it · Ctrl-D leave",
     "Enter · Alt-Enter later · Esc abort · Ctrl-O all · Ctrl-D leave",
@@ -52,6 +53,7 @@ class _Screen:
         self._follower = follower
         self._talk = Conversation(str(agent.get("name")))
         self._model = one_line(agent.get("model") or "")
+        self._steers = agent.get("kind") != "acp"  # its protocol has no way to
         self._connected = True
         self._coloured = colours(sys.stdout)
         self._items: deque[Item | BaseException] = deque()
@@ -184,11 +186,11 @@ class _Screen:
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
-        working = Condition(lambda: self._talk.state == "working")
+        working = Condition(lambda: self._talk.state in IN_TURN)
 
         @keys.add("enter")
         def _send(_event: KeyPressEvent) -> None:
-            self._say("steer" if working() else "prompt")
+            self._say("prompt" if not working() else "steer" if self._steers else "follow_up")
 
         @keys.add("escape", "enter")
         def _send_later(_event: KeyPressEvent) -> None:

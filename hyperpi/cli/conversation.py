@@ -23,7 +23,6 @@ from hyperpi.cli.words import Json, one_line, printable, rows_of, summed_up
 
 LIVE_LINES = 8  # of what streams in
 MAX_LIVE_CHARS = 16 << 10  # kept of it: what is settled comes whole
-RESULT_CHARS = 100  # of a folded tool's result
 ARGS_CHARS = 120
 FIRST_ENTRIES = 40  # drawn when one attaches; the others are a key away
 
@@ -40,6 +39,7 @@ class Conversation:
         self.usage: Json = {}
         self.older = False  # there is more than was drawn
         self.approvals: OrderedDict[str, Json] = OrderedDict()  # open ones
+        self._decisions: dict[str, Json] = {}  # on calls of tools, by call_id
         self.waiting: OrderedDict[str, str] = OrderedDict()  # prompts of ours that it has not got yet
         self.queue: list[Json] = []  # prompts that it has and has not taken up
         self._entries: set[str] = set()
@@ -59,6 +59,7 @@ class Conversation:
         self._tools.clear()
         self.queue = rows_of(snapshot, "queue")
         self.approvals = OrderedDict((str(one.get("id")), one) for one in rows_of(snapshot, "pending"))
+        self._decisions = {str(one.get("call_id")): one for one in rows_of(snapshot, "decisions")}
         new = [one for one in rows_of(snapshot, "entries") if str(one.get("id")) not in self._entries]
         hidden = 0 if self._entries else max(0, len(new) - FIRST_ENTRIES)
         self.older = self.older or bool(hidden) or bool(snapshot.get("more"))
@@ -178,7 +179,13 @@ class Conversation:
         if call not in self._results:
             self._results.add(call)
             took = event.get("duration_ms")
-            yield _folded(tool, event.get("result"), bool(event.get("is_error")), took)
+            yield self._folded(call, tool, event.get("result"), event, took)
+
+    def _folded(self, call: str, tool: Json, result: Any, how: Json, took_ms: Any) -> RenderableType:
+        decision = self._decisions.get(call)
+        refused = bool(how.get("is_error")) and decision is not None and decision.get("state") != "approved"
+        verdict = asking.outcome(decision, 0) if refused and decision is not None else ""
+        return _folded(tool, result, bool(how.get("is_error")), took_ms, verdict)
 
     def _on_approval(self, event: Json) -> Iterator[RenderableType]:
         approval = event.get("approval")
@@ -190,6 +197,9 @@ class Conversation:
             if known is None:
                 yield _asked(approval)
         else:
+            detail = (approval.get("action") or {}).get("detail")
+            if isinstance(detail, dict) and detail.get("call_id"):
+                self._decisions[str(detail["call_id"])] = approval
             style = _STYLES["good"] if approval.get("state") == "approved" else _STYLES["away"]
             yield Text(f"· {asking.headline(approval)}: {asking.outcome(approval, 0)}", style)
 
@@ -251,7 +261,7 @@ class Conversation:
                 if call in self._results:
                     return None
                 self._results.add(call)
-                return _folded(self._calls.get(call, block), text, bool(block.get("is_error")), None)
+                return self._folded(call, self._calls.get(call, block), text, block, None)
             case "plan":
                 return _plan(rows_of(block, "steps"))
             case "summary":
@@ -300,18 +310,20 @@ def _called(tool: Json) -> str:
     return f"{one_line(tool.get('name') or 'tool', 60)} {shown}".rstrip()
 
 
-def _folded(tool: Json, result: Any, is_error: bool, took_ms: Any) -> RenderableType:
+def _folded(tool: Json, result: Any, is_error: bool, took_ms: Any, verdict: str = "") -> RenderableType:
+    """One line of what was called, and one of what came of it; `verdict`: why it was not let through."""
     text = result if isinstance(result, str) else "" if result is None else to_json(result)
     lines = [line for line in printable(text).strip().split("\n") if line.strip()]
     took = f" {took_ms / 1000:.1f} s" if isinstance(took_ms, int | float) else ""
-    more = f"  (+{len(lines) - 1} lines)" if len(lines) > 1 else ""
+    more = f" · {len(lines)} lines" if len(lines) > 1 else ""
     style = "red" if is_error else "bright_black"
-    return Text.assemble(
-        "  ",
-        ("▸ ", "yellow"),
-        (_called(tool), "yellow"),
-        (took, "bright_black"),
-        ("\n    " + one_line(lines[0], RESULT_CHARS) + more if lines else "", style),
+    if verdict:
+        took, style = f" · {verdict}", "yellow"
+    head = Text.assemble("  ", ("▸ ", "yellow"), (_called(tool), "yellow"), (took + more, "bright_black"))
+    if not lines:
+        return head
+    return Group(
+        head, Padding(Text(lines[0], style, no_wrap=True, overflow="ellipsis"), (0, 0, 0, 4), expand=False)
     )
 
 

@@ -60,7 +60,7 @@ def test_a_tool_is_one_line_while_it_runs_and_folded_when_it_is_done(talk: Conve
     shown = text_of(
         talk.event({"type": "tool_end", "call_id": "c1", "result": "1\n2\n3", "duration_ms": 1500})
     )
-    assert shown == "  ▸ bash seq 9 1.5 s\n    1  (+2 lines)\n"
+    assert shown == "  ▸ bash seq 9 1.5 s · 3 lines\n    1\n"
     result = {
         "id": "e2",
         "role": "tool",
@@ -171,3 +171,26 @@ def test_what_an_agent_was_at_when_it_ended_is_settled_as_interrupted_once(talk:
     assert "`hyperpi resume frontend`" in shown
     assert talk.live() == []
     assert "(interrupted)" not in text_of(talk.event(end))  # its reason became known a moment later
+
+
+def test_a_tools_result_stays_on_its_line_however_narrow_the_terminal_is(talk: Conversation):
+    end = {"type": "tool_end", "call_id": "c1", "name": "bash", "result": "w" * 300}
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", drawn(list(talk.event(end)), 40)).splitlines()
+    assert (len(shown), shown[1][:5], shown[1][-1], len(shown[1])) == (2, "    w", "…", 40)
+
+
+def test_a_call_that_was_not_let_through_says_whose_word_it_was(talk: Conversation):
+    action = {"kind": "tool", "summary": "bash: rm", "detail": {"call_id": "c1"}}
+    denied = {"id": "ap-1", "action": action, "state": "denied", "by": "ann", "note": "not now"}
+    list(talk.event({"type": "approval", "approval": denied}))
+    shown = text_of(talk.event({"type": "tool_end", "call_id": "c1", "result": "no", "is_error": True}))
+    assert "· denied by ann (not now)" in shown
+
+
+def test_whoever_attaches_later_reads_who_denied_a_call():
+    talk = Conversation("frontend")
+    called = entry(1, type="tool_call", call_id="c1", name="bash", args={"command": "rm x"})
+    result = entry(2, "tool", type="tool_result", call_id="c1", text="no", is_error=True)
+    decisions = [{"call_id": "c1", "state": "denied", "by": "ann", "via": "pide"}]
+    shown = text_of(talk.snapshot({"entries": [called, result], "state": "idle", "decisions": decisions}))
+    assert "▸ bash rm x · denied by ann" in shown
