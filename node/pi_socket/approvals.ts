@@ -221,7 +221,7 @@ export class Approvals {
     const options = this.connected ? [DENY, APPROVE, DENY_WITH, NOT_NOW] : [DENY, APPROVE, DENY_WITH];
     const { summary, detail } = (held.ask as { action: { summary: string; detail: { reasons: string[] } } }).action;
     const since = detail.reasons.length === 0 ? "" : `\n(${detail.reasons.join(", ")})`;
-    const answer = await ctx.ui.select(`May it? ${summary}${since}`, options, { signal });
+    const answer = await ctx.ui.select(`Allow this? ${summary}${since}`, options, { signal });
     if (signal.aborted) return;
     if (answer === APPROVE) this.answer(held, "approve", undefined);
     else if (answer === DENY || (answer === undefined && !this.connected)) this.answer(held, "deny", undefined);

@@ -53,9 +53,12 @@ export function choicesOf(approval) {
   ];
 }
 
-/** @param {Choice} choice */
-export function isRefusal(choice) {
-  return choice.kind === "reject_once" || choice.kind === "reject_always";
+/**
+ * The one answer that a button may press upon somebody: once, and no more than was asked.
+ * @param {Choice} choice
+ */
+export function isPlainYes(choice) {
+  return choice.kind === "allow_once" || choice.kind === "text";
 }
 
 /**

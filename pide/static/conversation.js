@@ -429,7 +429,7 @@ export function oldestId(conv) {
  * @param {Entry} entry
  */
 export function isInTurn(conv, entry) {
-  if (conv.state !== "working" && conv.state !== "waiting") return false;
+  if (conv.state !== "working" && conv.state !== "waiting" && conv.state !== "stuck") return false;
   let at = conv.entries.length - 1;
   while (at >= 0 && conv.entries[at].role !== "assistant" && conv.entries[at].role !== "user") at -= 1;
   return conv.entries[at] === entry;

@@ -116,11 +116,11 @@ function newest(one, other) {
 }
 
 /**
- * In a turn, though it may wait for a person meanwhile.
+ * In a turn, though it may wait for a person meanwhile, or be stuck: then most of all it may have to be aborted.
  * @param {Agent | undefined} agent
  */
 export function isBusy(agent) {
-  return agent?.state === "working" || agent?.state === "waiting";
+  return agent?.state === "working" || agent?.state === "waiting" || agent?.state === "stuck";
 }
 
 /**

@@ -5,6 +5,8 @@
  * the link is back, which the server counts once. Only when its key may have been forgotten is it `unknown`.
  */
 
+import { isBusy } from "./presence.js";
+
 /** @typedef {import("./protocol.js").Receipt | "sending" | "refused"} PromptReceipt */
 /** @typedef {{id: string, agent: string, text: string, mode: import("./protocol.js").PromptMode, sentAt: number, receipt: PromptReceipt, error?: string, images?: import("./protocol.js").Picture[]}} Prompt  images: until the server has them */
 /** @typedef {ReadonlyMap<string, Prompt[]>} Prompts  by agent, oldest first */
@@ -88,4 +90,23 @@ export function unanswered(prompts, now) {
  */
 export function notYetDelivered(prompts, agent) {
   return (prompts.get(agent) ?? []).filter((prompt) => prompt.receipt !== "delivered" && prompt.receipt !== "cancelled");
+}
+
+/**
+ * The mode that a prompt is sent with: while a turn runs, one of the two that a turn can take.
+ * @param {import("./protocol.js").Agent | undefined} agent
+ * @param {import("./protocol.js").PromptMode | undefined} chosen
+ * @returns {import("./protocol.js").PromptMode}
+ */
+export function modeFor(agent, chosen) {
+  if (!isBusy(agent)) return "prompt";
+  return chosen === "follow_up" || !canSteer(agent) ? "follow_up" : "steer";
+}
+
+/**
+ * Whether a turn of it takes words before it is over: the Agent Client Protocol has no way to say them.
+ * @param {import("./protocol.js").Agent | undefined} agent
+ */
+export function canSteer(agent) {
+  return agent?.kind !== "acp";
 }

@@ -274,7 +274,7 @@ async def test_the_terminal_may_answer_and_everybody_is_told(rig: PiRig, program
     async with in_terminal(rig, program) as (terminal, pi):
         terminal.type("run: rm victim.txt && echo gone")
         asked = await pi.asked("bash: rm")
-        await terminal.shows("May it? bash: rm victim.txt")
+        await terminal.shows("Allow this? bash: rm victim.txt")
         # Enter alone denies: whoever was typing must not approve by it.
         terminal.press("Enter")
         denied = await pi.became(asked, "denied")
@@ -284,7 +284,7 @@ async def test_the_terminal_may_answer_and_everybody_is_told(rig: PiRig, program
 
         terminal.type("run: rm victim.txt && echo really")
         asked = await pi.asked("bash: rm victim.txt && echo really")
-        await terminal.shows("May it? bash: rm victim.txt && echo really")
+        await terminal.shows("Allow this? bash: rm victim.txt && echo really")
         terminal.press("Down", "Enter")
         await pi.became(asked, "approved")
         await pi.says("The command printed: really")
@@ -328,7 +328,7 @@ async def test_while_the_node_is_away_the_terminal_alone_decides_and_the_node_is
             await asyncio.to_thread(system.kill_node)
             await terminal.shows("(reconnecting)")
             terminal.type("run: rm victim.txt && echo gone")
-            await terminal.shows("May it? bash: rm victim.txt")
+            await terminal.shows("Allow this? bash: rm victim.txt")
             assert "Not now" not in terminal.screen()
             terminal.press("Down", "Enter")
             await terminal.shows("The command printed: gone")

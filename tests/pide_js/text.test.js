@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { agentPresence, gapOnTheWay } from "../../pide/static/presence.js";
+import { agentPresence, gapOnTheWay, isBusy } from "../../pide/static/presence.js";
 import { addressOf, routeOf } from "../../pide/static/ui.js";
 import { age, bytes, count, duration, straight } from "../../pide/static/format.js";
+import { modeFor } from "../../pide/static/prompts.js";
 import { boundaries } from "../../pide/static/views/markdown.js";
 import { editsOf, resultText, summaryOf, withoutAnsi } from "../../pide/static/tool_text.js";
 
@@ -122,4 +123,11 @@ describe("addresses", () => {
   test("that are broken lead nowhere", () => {
     for (const hash of ["", "#", "#/a/", "#/x/1", "#/a/%E0%A4%A"]) assert.deepEqual(routeOf(hash), { kind: "none" });
   });
+});
+
+test("a turn can be aborted while it works, waits or is stuck, and words for an ACP agent wait for its end", () => {
+  const states = ["working", "waiting", "stuck", "idle", "exited"];
+  assert.deepEqual(states.filter((state) => isBusy(/** @type {any} */ ({ state }))), ["working", "waiting", "stuck"]);
+  assert.equal(modeFor(/** @type {any} */ ({ state: "stuck", kind: "pi" }), undefined), "steer");
+  assert.equal(modeFor(/** @type {any} */ ({ state: "working", kind: "acp" }), "steer"), "follow_up");
 });

@@ -3,7 +3,7 @@
 import { SHOWN_STEP, FIRST_SHOWN, toggled } from "../ui.js";
 import { MAX_PICTURES, picturesIn, shrunk } from "../pictures.js";
 import { completionFlow } from "./completion.js";
-import { modeFor } from "../views/composer.js";
+import { modeFor } from "../prompts.js";
 
 /** @typedef {import("../protocol.js").PromptMode} PromptMode */
 /** @typedef {import("../prompts.js").Prompt} Prompt */

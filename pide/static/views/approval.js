@@ -1,7 +1,7 @@
 /** What an agent wants to do and may not yet: the exact action, how long there is to think, and the answers. */
 
 import { html, nothing } from "../vendor/lit.js";
-import { actionOf, choicesOf, isRefusal, timeLeft } from "../approvals.js";
+import { actionOf, choicesOf, isPlainYes, timeLeft } from "../approvals.js";
 import { visible } from "../format.js";
 import { argumentsView } from "./tool.js";
 
@@ -36,7 +36,7 @@ export function approvalView(approval, { now, mayAnswer, putOff, answering }, ac
   const isDialog = approval.action?.kind === "dialog";
   const { tool, args, cwd, reasons, texts } = actionOf(approval);
   return html`<section class="approval" data-approval=${approval.id} role="group" aria-label=${isDialog ? "It asks" : "Approval asked"}>
-    <header>${from}<b>${isDialog ? "It asks" : "May it?"}</b>${isDialog || !tool ? nothing : html`<span class="approval-tool">${visible(tool)}</span>`}<span class="spring"></span>${time}</header>
+    <header>${from}<b>${isDialog ? "It asks" : "Allow this?"}</b>${isDialog || !tool ? nothing : html`<span class="approval-tool">${visible(tool)}</span>`}<span class="spring"></span>${time}</header>
     ${args === undefined ? html`<p class="approval-title">${title}</p>` : nothing}
     ${texts.map((text) => html`<pre class="approval-text" tabindex="0">${visible(text)}</pre>`)}
     ${pathOf(args)} ${argumentsView(tool, args)}
@@ -77,11 +77,11 @@ function answersView(approval, answering, actions) {
     ${text
       ? html`<textarea name="text" class="approval-field" rows=${detail?.method === "editor" ? 6 : 1} aria-label=${visible(approval.action?.summary ?? text.label)} placeholder=${visible(detail?.placeholder ?? "")}>${visible(detail?.prefill ?? "")}</textarea>`
       : nothing}
-    ${isDialog ? nothing : html`<input name="note" class="approval-field" maxlength="4000" autocomplete="off" aria-label="A note with the answer" placeholder="Note (optional)" />`}
+    ${isDialog ? nothing : html`<input name="note" class="approval-field" maxlength="4000" autocomplete="off" aria-label="A note with the answer" placeholder="Note (optional): with a denial, the agent reads it" />`}
     <footer>
       ${choices.map(
         (choice) =>
-          html`<button class="button ${choice.kind === "option" || isRefusal(choice) ? "" : "primary"}" ?disabled=${answering} @click=${(/** @type {Event} */ event) => answer(event, choice.id)}>${visible(choice.label)}</button>`,
+          html`<button class="button ${isPlainYes(choice) ? "primary" : ""}" ?disabled=${answering} @click=${(/** @type {Event} */ event) => answer(event, choice.id)}>${visible(choice.label)}</button>`,
       )}
       <span class="spring"></span>
       <button class="link" title="It stays open for everybody else, and comes back here on a click" @click=${() => actions.notNow(approval.id)}>Not now</button>

@@ -3,7 +3,7 @@
 import { html, live, nothing, repeat } from "../vendor/lit.js";
 import { straight } from "../format.js";
 import { isBusy } from "../presence.js";
-import { notYetDelivered } from "../prompts.js";
+import { canSteer, modeFor, notYetDelivered } from "../prompts.js";
 import { allows } from "../protocol.js";
 import { LIST, completionView, optionId } from "./completion.js";
 import { icon } from "./icons.js";
@@ -46,17 +46,6 @@ const RECEIPTS = /** @type {Record<Prompt["receipt"], string>} */ ({
   unknown: "unknown: it may or may not have arrived",
   refused: "refused",
 });
-
-/**
- * The mode that a prompt is sent with: while a turn runs, one of the two that a turn can take.
- * @param {Agent | undefined} agent
- * @param {PromptMode | undefined} chosen
- * @returns {PromptMode}
- */
-export function modeFor(agent, chosen) {
-  if (!isBusy(agent)) return "prompt";
-  return chosen === "follow_up" ? "follow_up" : "steer";
-}
 
 /**
  * @param {State} state
@@ -102,7 +91,7 @@ export function composerView(state, ui, agent, id, actions) {
             <div class="composer-row">
               ${inTurn
                 ? html`<div class="modes" role="group" aria-label="When the prompt goes in">
-                    ${MODES.map(
+                    ${MODES.filter((one) => one.mode !== "steer" || canSteer(agent)).map(
                       (one) =>
                         html`<button class="mode" aria-pressed=${String(mode === one.mode)} title=${one.title} @click=${() => actions.mode(id, one.mode)}>${one.text}</button>`,
                     )}

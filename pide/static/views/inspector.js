@@ -90,8 +90,8 @@ function agentCard(state, ui, agent, actions) {
         <dt>folder</dt><dd class="path">${agent.cwd}</dd>
         ${agent.project && agent.project !== agent.cwd ? html`<dt>project</dt><dd class="path">${agent.project}</dd>` : nothing}
         <dt>kind</dt><dd>${agent.kind}</dd>
-        ${modelFacts(state, agent, actions)}
-        <dt>session</dt><dd class="path">${visible(session?.name ?? session?.id ?? "not told")}</dd>
+        ${isProgram(agent) ? nothing : modelFacts(state, agent, actions)}
+        ${isProgram(agent) ? nothing : html`<dt>session</dt><dd class="path">${visible(session?.name ?? session?.id ?? "not told")}</dd>`}
         ${session?.file ? html`<dt>session file</dt><dd class="path">${visible(session.file)}</dd>` : nothing}
         <dt>pid</dt><dd>${agent.pid ?? "–"}</dd>
         ${agent.resumed_from ? html`<dt>continues</dt><dd><a href=${addressOf({ kind: "agent", id: agent.resumed_from })}>${state.mesh?.agents.get(agent.resumed_from)?.name ?? agent.resumed_from}</a></dd>` : nothing}
