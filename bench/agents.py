@@ -4,7 +4,6 @@ Long conversations, a blip, 300 viewers at once, keepers. Agents and viewers are
 on the same machine as all that is measured.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -21,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from bench.figure import Figure, at_most, show
+from bench.figure import Figure, at_most, table_of
 from bench.mesh import pss_mb
 from bench.running import TOKEN, Json, System, agent, cpu_s, running
 from hyperpi.errors import UnknownMethod
@@ -36,14 +35,6 @@ VIEWER_PROCESSES = 2
 RATE = 1_000  # events a second
 BATCH = 20
 RUN_S = 8.0
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.agents")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    show(measure(), as_json=options.json)
 
 
 def measure() -> list[Figure]:
@@ -336,4 +327,4 @@ def _delta(text: str) -> Json:
 
 
 if __name__ == "__main__":
-    main()
+    table_of("agents", measure)

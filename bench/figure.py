@@ -1,7 +1,8 @@
 """One line of a benchmark's table, and the table."""
 
+import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 
@@ -26,6 +27,14 @@ def at_most(what: str, value: float, unit: str, limit: float, ours: str, theirs:
 def at_least(what: str, value: float, unit: str, limit: float, ours: str, theirs: str = "no peer") -> Figure:
     """A figure that must not be below its limit."""
     return Figure(what, value, unit, f">= {limit:g}", value >= limit, ours, theirs)
+
+
+def table_of(name: str, measure: Callable[[], Sequence[Figure]]) -> None:
+    """One benchmark as a command: `python -m bench.NAME [--json]`."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    show(measure(), as_json=options.json)
 
 
 def show(figures: Sequence[Figure], *, as_json: bool) -> None:

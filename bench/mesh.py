@@ -4,7 +4,6 @@ Three processes on one machine: an agent (this one), the node, hypivisor with Pi
 The peer for latency is a grpc.aio stream ping-pong taken in the same run.
 """
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import grpc
 
-from bench.figure import Figure, at_least, at_most, show
+from bench.figure import Figure, at_least, at_most, table_of
 from bench.running import Json, System, Viewer, agent, cpu_s, running
 
 ROUNDS = 1_000
@@ -28,14 +27,6 @@ QUIET_AGENTS = 50
 SETTLE_S = 20.0  # the first look tells the load of each; what the work before left behind is put away
 IDLE_S = 60.0  # several beats of everything that beats, and 0.02 % is a clock tick
 KILLS = 5
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.mesh")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    show(measure(), as_json=options.json)
 
 
 def measure() -> list[Figure]:
@@ -229,4 +220,4 @@ def pss_mb(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    table_of("mesh", measure)

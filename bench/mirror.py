@@ -5,28 +5,19 @@ accepted with and without a mirror in turns, so that the machine's noise hits bo
 where that is possible: on another machine it would be on another drive.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.figure import Figure, at_most, show
+from bench.figure import Figure, at_most, table_of
 from bench.running import Json, joined, running, wait_until
 from hyperpi.cli.client import Client, connect_local
 
 TURNS = 8
 SCROLLS = 300  # in a turn
 SUSTAINED_S = 8.0
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.mirror")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    show(measure(), as_json=options.json)
 
 
 def measure() -> list[Figure]:
@@ -109,4 +100,4 @@ def lag(client: Client, node: str, holder_home: Path) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    main()
+    table_of("mirror", measure)

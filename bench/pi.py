@@ -4,7 +4,6 @@ Needs a pi (scripts/fetch_pi.sh); its model is the scripted one of the tests, on
 measured is pi itself, pi-socket, the node, the hypivisor, Pi-DE and the way between them.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.agents import at_share
-from bench.figure import Figure, at_most, show
+from bench.figure import Figure, at_most, table_of
 from bench.running import Json, System, Viewer, running
 
 ROUNDS = 5
@@ -27,14 +26,6 @@ TOKENS, PAUSE_MS = 1_000, 4
 PROMPTS = 20
 MESSAGES = 1_000
 STAMP = re.compile(r"t(\d+) ")
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.pi")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    show(measure(), as_json=options.json)
 
 
 def measure() -> list[Figure]:
@@ -229,4 +220,4 @@ def events_of(message: Json, agent: str) -> list[Json]:
 
 
 if __name__ == "__main__":
-    main()
+    table_of("pi", measure)

@@ -4,7 +4,6 @@ Both sides of every comparison run in turns on the same file system (of the temp
 that noise of the machine hits both. Figures are ratios; absolute ones are only for orientation.
 """
 
-import argparse
 import asyncio
 import base64
 import os
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench.figure import Figure, at_least, show
+from bench.figure import Figure, at_least, table_of
 from pxldisk import Consume, Disk, Zone, bank
 from pxldisk.bank import BankFile, bank_path
 from pxldisk.png import Grid, Picture
@@ -33,15 +32,12 @@ ROUNDS = 7
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.pxldisk")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
     if in_memory(Path(tempfile.gettempdir())):
         print(
             "the temporary folder is in memory, where a sync is free: set TMPDIR to a folder on a drive",
             file=sys.stderr,
         )
-    show(measure(), as_json=options.json)
+    table_of("pxldisk", measure)
 
 
 def in_memory(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:

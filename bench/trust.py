@@ -4,7 +4,6 @@
 `bench.unguarded`), in turns; joins are whole processes on this machine, each with a node of its own.
 """
 
-import argparse
 import asyncio
 import contextlib
 import re
@@ -21,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from cryptography import x509
 
-from bench.figure import Figure, at_most, show
+from bench.figure import Figure, at_most, table_of
 from bench.running import (
     SHM,
     Agent,
@@ -54,14 +53,6 @@ PATIENCE_S = 10.0
 SCROLL: Json = {"to": "reader@far", "message": "x" * 200}
 IMPORTS = re.compile(r"""^(?:import|export)[^;]*?["'](\.[^"']+)["'];""", re.MULTILINE)
 NAMED = re.compile(r'(?:href|src)="(/static/[^"]+)"')
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.trust")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    show(measure(), as_json=options.json)
 
 
 def measure() -> list[Figure]:
@@ -399,4 +390,4 @@ async def handshake_ms(system: System, machine: System) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    table_of("trust", measure)

@@ -4,7 +4,6 @@ One disk, written by 64 tasks that wait together. In turns nobody watches it, an
 for a viewer in the mesh: noise of the machine hits both. Time is that of the processor, all threads.
 """
 
-import argparse
 import asyncio
 import statistics
 import time
@@ -12,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bench.figure import Figure, at_most, show
+from bench.figure import Figure, at_most, table_of
 from bench.pxldisk import PAYLOAD, scratch
 from hyperpi.mesh_view import MeshView
 from hyperpi.roles import VIEWER, Caller
@@ -26,14 +25,6 @@ ROUNDS = 9
 WRITERS = 64
 ROWS = 16_000  # of a round, a multiple of twice the writers
 CALM_ROWS = 25
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.watch")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    show(measure(), as_json=options.json)
 
 
 def measure() -> list[Figure]:
@@ -181,4 +172,4 @@ class _Counting:
 
 
 if __name__ == "__main__":
-    main()
+    table_of("watch", measure)
