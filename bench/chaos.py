@@ -19,12 +19,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     sys.path[:0] = [str(TESTS / name) for name in ("live", "pi")]  # as pytest finds them
-    from chaos import Chaos, prepare, run
+    from chaos import Chaos, run
     from live import new_system
     from model_server import model_server
+    from owners_pi import give_pi
 
     with model_server() as model, new_system() as system:
-        system.more = prepare(system, model)
+        give_pi(system, model.url)
         chaos = Chaos(system, model, options.seed)
         tally = asyncio.run(run(chaos, options.rounds, print))
     kills = ", ".join(f"{name} {count}" for name, count in sorted(tally.kills.items()))

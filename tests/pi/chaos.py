@@ -27,7 +27,8 @@ from typing import Any
 from live import COMMAND, TOKEN, Following, Program, Refused, System, is_running, socket_to
 from live import until as until_file
 from model_server import ModelServer
-from rig import PI, PiRig, TerminalPi
+from owners_pi import OwnersPi
+from rig import TerminalPi
 from websockets.exceptions import WebSocketException
 
 from hyperpi.holder import holder_of
@@ -141,7 +142,7 @@ class Chaos:
         self._port = until_file(lambda: address.findall(out.read_text()[before:]), "Pi-DE")[0]
 
     def _type_pi(self, *args: str) -> None:
-        self._typed = TerminalPi(_Typed(self.system, self._project))  # type: ignore[arg-type]
+        self._typed = TerminalPi(OwnersPi(self.system, self._project))  # type: ignore[arg-type]
         self._typed.start(*args)
 
     def end(self) -> None:
@@ -384,28 +385,8 @@ class Chaos:
             self.tally.events = sum(len(one.events) for one in known.values())
 
 
-class _Typed:
-    """As much of a rig as a terminal needs, in the system's own home."""
-
-    def __init__(self, system: System, project: Path) -> None:
-        self.program = PI
-        self.project = project
-        self._environment = system.environment
-
-    def environment(self, **more: str) -> dict[str, str]:
-        return {**self._environment, "TERM": "xterm-256color", **more}
-
-
 def _shown(entry: Json) -> tuple[str, str]:
     return entry["role"], "".join(block.get("text", "") for block in entry["blocks"])
-
-
-def prepare(system: System, model: ModelServer) -> dict[str, str]:
-    """Give the system's owner a pi with the scripted model; the environment that it needs."""
-    assert PI is not None
-    rig = PiRig(system.folder / "rig", system.home, model.url)
-    more = {k: v for k, v in rig.environment().items() if k not in {"HOME", "HYPERPI_HOME"}}
-    return more | {"PATH": f"{PI.parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 async def run(chaos: Chaos, rounds: int, told: Callable[[str], None] = lambda _: None) -> Tally:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chaos import prepare
 from live import System, is_running, new_system
 from model_server import model_server
+from owners_pi import give_pi
 from rig import needs_pi, until
 
 pytestmark = needs_pi
@@ -18,7 +18,7 @@ pytestmark = needs_pi
 @pytest.fixture
 def system() -> Iterator[System]:
     with model_server() as model, new_system() as found:
-        found.more = prepare(found, model)
+        give_pi(found, model.url)
         found.start()
         yield found
 

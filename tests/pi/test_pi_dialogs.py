@@ -1,8 +1,6 @@
 """Questions of pi's extensions in a headless pi, answered by whoever looks: through its keeper and back."""
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,7 +8,8 @@ from typing import Any
 
 import pytest
 from live import Program, System, new_system
-from rig import PI, PiRig, needs_pi, until
+from owners_pi import give_pi
+from rig import needs_pi, until
 from test_pi_approvals import Watched, attached
 
 pytestmark = needs_pi
@@ -42,16 +41,10 @@ export default function (pi: any) {
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
     """A system whose owner has a pi with an extension that asks things."""
-    assert PI is not None
-    with new_system() as found, pytest.MonkeyPatch.context() as patch:
-        rig = PiRig(found.folder / "rig", found.home, "http://127.0.0.1:9/v1")
+    with new_system() as found:
+        rig = give_pi(found, "http://127.0.0.1:9/v1")
         (rig.agent_dir / "extensions" / "asks.ts").write_text(ASKS)
-        shutil.rmtree(rig.project)
-        (found.folder / "user" / "work").mkdir()
-        for name, value in rig.environment().items():
-            if name not in {"HOME", "HYPERPI_HOME"}:
-                patch.setenv(name, value)
-        patch.setenv("PATH", f"{PI.parent}{os.pathsep}{os.environ['PATH']}")
+        (found.folder / "user" / "work").mkdir(parents=True)
         found.start()
         yield found
         for agent in json.loads(

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import tempfile
@@ -14,7 +13,8 @@ from typing import Any
 import pytest
 from live import Program, Refused, System, new_system
 from model_server import ModelServer, model_server
-from rig import PI, PiRig, TerminalPi, needs_pi, needs_tmux, until
+from owners_pi import OwnersPi, give_pi
+from rig import TerminalPi, needs_pi, needs_tmux, until
 
 from hyperpi.holder import holder_of
 
@@ -32,15 +32,9 @@ def model() -> Iterator[ModelServer]:
 @pytest.fixture(scope="module")
 def system(model: ModelServer) -> Iterator[System]:
     """A system whose owner has a pi with the scripted model."""
-    assert PI is not None
-    with new_system() as found, pytest.MonkeyPatch.context() as patch:
-        rig = PiRig(found.folder / "rig", found.home, model.url)
-        shutil.rmtree(rig.project)
-        (found.folder / "user" / "work").mkdir()
-        for name, value in rig.environment().items():
-            if name not in {"HOME", "HYPERPI_HOME"}:
-                patch.setenv(name, value)
-        patch.setenv("PATH", f"{PI.parent}{os.pathsep}{os.environ['PATH']}")
+    with new_system() as found:
+        give_pi(found, model.url)
+        (found.folder / "user" / "work").mkdir(parents=True)
         found.start()
         yield found
 
@@ -204,7 +198,7 @@ def lose_power(system: System, agents: list[Json]) -> None:
 async def test_a_pi_whose_window_was_closed_is_gone_on_with_as_far_as_the_policy_lets(
     system: System, program: Program
 ):
-    rig = _Typed(system, Path(tempfile.mkdtemp(dir=system.folder / "user" / "work")))
+    rig = OwnersPi(system, Path(tempfile.mkdtemp(dir=system.folder / "user" / "work")))
     terminal = TerminalPi(rig)  # type: ignore[arg-type]
     terminal.start()
     try:
@@ -250,18 +244,6 @@ async def answered(program: Program, agent: str, code: int | None) -> Json:
             await program.call("agent.stop", agent=answer.result()["agent"])
             await program.knows(answer.result()["agent"], state="exited")
     raise AssertionError(f"never answered with {code}")
-
-
-class _Typed:
-    """As much of a rig as a terminal needs, in the system's own home."""
-
-    def __init__(self, system: System, project: Path) -> None:
-        self.program = PI
-        self.project = project
-        self._environment = system.environment
-
-    def environment(self, **more: str) -> dict[str, str]:
-        return {**self._environment, "TERM": "xterm-256color", **more}
 
 
 async def test_what_left_no_session_is_not_gone_on_with(system: System, program: Program):
