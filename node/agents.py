@@ -437,14 +437,25 @@ class Agents:
         missed = self._silent_beats.get(agent, 0)
         self._silent_beats[agent] = missed + 1
         if missed >= MISSED_BEATS:
-            record = self.roster.get(agent)
-            if self.roster.unreachable(agent, "connected, but not answering", time.time()):
-                self._say_state(record)
-                self._changed(agent)
+            self._is_silent(agent)
         if agent not in self._asking:
             task = asyncio.ensure_future(self._ask(agent, connection))
             self._asking[agent] = task
             task.add_done_callback(lambda _: self._asking.pop(agent, None))
+
+    def answers(self, agent: AgentId) -> bool:
+        """Whether it is worth asking: connected, and not known to be silent."""
+        return self.is_connected(agent) and self.roster.get(agent).state != "unreachable"
+
+    def left_open(self, agent: AgentId, heard: float | None) -> None:
+        """It did not answer a question in time. `heard`: when it had last been heard of as it was asked."""
+        if self.is_connected(agent) and self.roster.get(agent).stream_seen == heard:
+            self._is_silent(agent)
+
+    def _is_silent(self, agent: AgentId) -> None:
+        if self.roster.unreachable(agent, "connected, but not answering", time.time()):
+            self._say_state(self.roster.get(agent))
+            self._changed(agent)
 
     async def _ask(self, agent: AgentId, connection: AgentConnection) -> None:
         try:

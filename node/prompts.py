@@ -263,10 +263,12 @@ class Prompts(Observer):
                 sent.asked = False
                 self._memory.keep(sent.key, sent)
                 return
+        heard = self._agents.roster.get(sent.agent).stream_seen
         try:
             answer = await self._agents.connection(sent.agent).call("prompt", sent.params, ASK_S)
         except NodeUnreachable:
             self._move(sent, "unknown")
+            self._agents.left_open(sent.agent, heard)
         except HyperPiError as exc:
             self._refuse(sent, exc)
         except Exception:  # a boundary: whatever an agent answers, the node goes on for the others

@@ -1,6 +1,6 @@
 """What can be read of an agent's conversation, whether it runs or not.
 
-From the agent itself while it is connected, from what was kept of it, or from what its ring still holds.
+From the agent itself while it answers, from what was kept of it, or from what its ring still holds.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import msgspec
 
 from hyperpi import strict_json
 from hyperpi.address import AgentId
-from hyperpi.errors import UnknownMethod
+from hyperpi.errors import NodeUnreachable, UnknownMethod
 from hyperpi.event import Cursor
 from node.agent_record import AgentRecord
 from node.agents import Agents
@@ -40,29 +40,39 @@ class Snapshots:
     async def snapshot(self, agent: AgentId) -> tuple[Cursor, bytes]:
         """The whole conversation as of a place in its stream, encoded as the contract's snapshot."""
         record = self._agents.roster.get(agent)
-        if self._agents.is_connected(agent):
-            connection = self._agents.connection(agent)
+        if self._agents.answers(agent):
+            heard = record.stream_seen
             eventlog = self._agents.log_of(agent)
 
             def here() -> Cursor:
                 return Cursor(eventlog.ring.epoch, eventlog.ring.head)
 
             try:
-                raw, cursor = await connection.call_raw(
+                raw, cursor = await self._agents.connection(agent).call_raw(
                     "snapshot", {"limit": SNAPSHOT_ENTRIES}, ASK_S, at_answer=here
                 )
             except UnknownMethod:
                 return self._stream_only(record)
-            return cursor, self._complete_snapshot(record, raw)
+            except NodeUnreachable:
+                if not self._agents.is_connected(agent):
+                    raise  # it may begin another conversation, and is back in a moment
+                self._agents.left_open(agent, heard)
+            else:
+                return cursor, self._complete_snapshot(record, raw)
+        return await self._without_it(record)
+
+    async def _without_it(self, record: AgentRecord) -> tuple[Cursor, bytes]:
+        """Of an agent that has ended, or cannot be asked now."""
         kept = await self._kept.entries(record, None, SNAPSHOT_ENTRIES)
         if kept is None:
             return self._stream_only(record)
-        ring = self._agents.log_of(agent).ring
-        told = transcript(ring.since(ring.oldest, EVERYTHING), ended=True)
+        ring = self._agents.log_of(record.id).ring
+        # What an agent out of reach was saying may go on: it is open, not interrupted.
+        told = transcript(ring.since(ring.oldest, EVERYTHING), ended=not record.live)
         entries = kept[0] + beyond(kept[0], told["entries"])
         if record.interrupted:
             entries = broken_off(entries)
-        body = strict_json.encode({"entries": entries, "more": kept[1], "running": None})
+        body = strict_json.encode({"entries": entries, "more": kept[1], "running": told["running"]})
         return Cursor(ring.epoch, ring.head), self._complete_snapshot(record, msgspec.Raw(body))
 
     def _stream_only(self, record: AgentRecord) -> tuple[Cursor, bytes]:
@@ -98,7 +108,7 @@ class Snapshots:
     async def history(self, agent: AgentId, before: str, limit: int) -> bytes:
         """Entries older than `before`, encoded {entries, more}."""
         record = self._agents.roster.get(agent)
-        if self._agents.is_connected(agent):
+        if self._agents.answers(agent):
             connection = self._agents.connection(agent)
             try:
                 raw, _ = await connection.call_raw("history", {"before": before, "limit": limit}, ASK_S)
