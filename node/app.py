@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +16,8 @@ from pathlib import Path
 import msgspec
 from watchfiles import awatch
 
-from hyperpi import __version__, contract, discovery, runfile, strict_json
+from hyperpi import __version__, contract, runfile, strict_json
 from hyperpi.address import AgentId, clean_name
-from hyperpi.candidates import HYPIVISOR_TYPE
 from hyperpi.clock import rfc3339
 from hyperpi.config import LOCAL_PORT, Home
 from hyperpi.contract import Json
@@ -27,7 +26,7 @@ from hyperpi.errors import HyperPiError
 from hyperpi.holder import held
 from hyperpi.interfaces import own_addresses
 from hyperpi.lasting import lasting
-from node import enroll, identity
+from node import identity
 from node.agent_socket import AgentSocket
 from node.agents import Agents
 from node.approval_desk import ApprovalDesk
@@ -39,12 +38,11 @@ from node.histories import Histories
 from node.keeper_files import Ended, Kept, end_of
 from node.keepers import KeeperBook
 from node.keeping.link import TERMINALS
-from node.link import Link, Target
+from node.link import Link
 from node.load import LoadMeter
 from node.local_endpoint import LocalEndpoint, local_token
 from node.masters import Masters
 from node.mirrors import Mirrors
-from node.neighbours import announcement, hypivisor_addresses, to_dial
 from node.owner import OwnersBackend
 from node.policy import Policy, load_policy
 from node.prompts import Prompts
@@ -56,6 +54,7 @@ from node.spawn import start_heir
 from node.spawning import Spawning
 from node.terminals import Terminals
 from node.watching import Watching
+from node.whereabouts import Whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +89,8 @@ class Node:
         self.since = time.time()
         self.restart = asyncio.Event()  # set when all of this is to begin anew, with another disk
         self.policy: Policy = load_policy(self.folder / "node.toml", config.user_home)
-        self.membership = identity.load(self.folder / "identity")
-        self.neighbourhood = discovery.Neighbourhood(HYPIVISOR_TYPE, self._neighbours_changed)
-        self._announced_now: set[str] = set()  # addresses of our hypivisor as mDNS tells them
-        self._welcomed_by: tuple[str, ...] = ()  # where it let us in last
-        self._attempts = 0
-        known = self.membership
+        known = identity.load(self.folder / "identity")
+        self.whereabouts = Whereabouts(known, lambda: self.agents.node_name, self._hypivisor_appeared)
         name = known.node_name if known else clean_name(config.name or socket.gethostname(), "node")
         histories = Histories(config.home.make("node", "transcripts"))
         self.agents = Agents(self.store.load(), node=known.node_id if known else UNJOINED, node_name=name)
@@ -150,7 +145,7 @@ class Node:
             self.scrolls,
             self.banks,
             mirrors=self.mirrors,
-            targets=self._targets,
+            targets=self.whereabouts.targets,
             boot=files.boot,
             restored=files.restored_below > 0,
             address=lambda: own_addresses()[0],
@@ -162,7 +157,7 @@ class Node:
         self.renewal = Renewal(
             self.folder / "identity",
             self.link,
-            current=lambda: self.membership,
+            current=lambda: self.whereabouts.membership,
             renewed=self._renewed,
             changed=self._tell_state,
         )
@@ -234,7 +229,7 @@ class Node:
         await self.keepers.recover()  # first: a keeper that dials is then known
         listening = await self.local.listen(self.config.local_port)
         self.backend.node_changed()
-        self._announce()
+        self.whereabouts.announce()
         for record in self.agents.roster:
             self.backend.agent_changed(record.id)
         try:
@@ -261,7 +256,7 @@ class Node:
                     "renewal": self.renewal.run(),
                 }
                 if self.config.mdns:
-                    parts["discovery"] = self.neighbourhood.run()
+                    parts["discovery"] = self.whereabouts.run()
                 for name, part in parts.items():
                     tasks.create_task(lasting(name, part), name=name)
                 self._write_run_json(sockets)
@@ -335,7 +330,6 @@ class Node:
         return [msgspec.to_builtins(self.agents.shape(record.id)) for record in self.agents.roster]
 
     def _welcomed(self, node: str, name: str, mesh: str, address: str) -> None:
-        self._welcomed_by = (address,)
         self.renewal.trouble = None
         self.backend.view.mesh = mesh
         if (node, name) != (self.agents.node, self.agents.node_name):
@@ -344,7 +338,7 @@ class Node:
             if old != node:
                 self.backend.view.put(gone=[old])
         self.backend.node_changed()
-        self._announce()
+        self.whereabouts.welcomed(address)
         self._tell_state()
 
     def _tell_state(self) -> None:
@@ -356,33 +350,9 @@ class Node:
 
     # --- the mesh --------------------------------------------------------------------------------------
 
-    async def _targets(self) -> Sequence[Target]:
-        """Where the hypivisor may be: as last known, then as mDNS says. Trust comes from its CA alone."""
-        member = self.membership
-        if member is None:
-            return ()
-        self._attempts += 1
-        trusted = dict.fromkeys((*self._welcomed_by, *member.hypivisors))
-        targets: dict[str, Target] = {}
-        for known, patience_s in to_dial(tuple(trusted), self._announced_now, self._attempts):
-            host, _, port = known.rpartition(":")
-            with suppress(HyperPiError):  # a name that does not resolve now: the next attempt asks again
-                for address in await enroll.resolve(host.strip("[]"), int(port)):
-                    targets.setdefault(address, Target(address, member.identity, patience_s))
-        return tuple(targets.values())
-
-    def _announce(self) -> None:
-        """Tell the network who we are now."""
-        self.neighbourhood.say(announcement(self.agents.node_name, self.membership))
-
-    def _neighbours_changed(self) -> None:
-        """A hypivisor of our mesh that has just been heard of is worth an attempt at once."""
-        before, self._announced_now = (
-            self._announced_now,
-            hypivisor_addresses(self.membership, self.neighbourhood.heard),
-        )
-        new = self._announced_now - before
-        if new and not self.link.up:
+    def _hypivisor_appeared(self) -> None:
+        """One of our mesh that has just been heard of is worth an attempt at once."""
+        if not self.link.up:
             self.link.retry_now()
 
     async def _watch_files(self) -> None:
@@ -424,21 +394,19 @@ class Node:
 
     def _reload_membership(self) -> None:
         try:
-            self.membership = identity.load(self.folder / "identity")
+            membership = identity.load(self.folder / "identity")
         except HyperPiError as exc:
             log.warning("the identity is not usable, the former one holds reason=%s", exc)
             return
-        self._welcomed_by = ()
         self.link.refused = None  # that was said of the former membership
-        if self.membership is None:
+        if membership is None:
             self.link.say_goodbye("leave")
-        self._announce()
-        self._neighbours_changed()
+        self.whereabouts.moved(membership)
         self.link.retry_now()
         self.renewal.look_now()
 
     def _renewed(self, member: identity.Membership) -> None:
-        self.membership = member
+        self.whereabouts.membership = member
         self.link.retry_now()  # with the old certificate it may be waiting to be let in
 
 

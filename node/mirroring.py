@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 GATHER_S = 0.05  # commits of one moment share a piece; a lag that nobody sees
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 60.0  # a full machine is asked once a minute
-MAX_TARGETS = 8
 
 
 @dataclass(frozen=True, slots=True)
