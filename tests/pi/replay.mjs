@@ -1,12 +1,12 @@
 // Plays a recording of pi (see recorder.ts) to pi-socket, which dials the node of HYPERPI_HOME as ever.
-// usage: node replay.mjs JITI FOLDER RECORDING
+// usage: node replay.mjs JITI CACHE FOLDER RECORDING
 // Prints "played" after the last event but pi's own end, which follows when stdin has ended.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
-const [jitiPath, folder, recording] = process.argv.slice(2);
+const [jitiPath, cache, folder, recording] = process.argv.slice(2);
 const { createJiti } = await import(pathToFileURL(jitiPath).href);
-const jiti = createJiti(import.meta.url, { fsCache: false });
+const jiti = createJiti(import.meta.url, { fsCache: cache });
 const { default: piSocket } = await jiti.import(`${folder}/index.ts`);
 
 const lines = readFileSync(recording, "utf8").trim().split("\n").map((line) => JSON.parse(line));

@@ -54,6 +54,15 @@ def _shared_extension() -> Path:
 
 PIS = _programs()
 PI = next(iter(PIS.values()))  # for tests to which the version makes no difference
+
+
+def jiti() -> tuple[str, str]:
+    """What pi loads TypeScript with, and where it is to keep what it compiled, by path and content."""
+    assert PI is not None
+    places = (parent / "node_modules" / "jiti" / "lib" / "jiti.mjs" for parent in PI.resolve().parents)
+    return str(next(found for found in places if found.exists())), str(CACHE / "jiti")
+
+
 needs_pi = [pytest.mark.pi, pytest.mark.skipif(PI is None, reason="no pi: see scripts/fetch_pi.sh")]
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from rig import PI, needs_pi
+from rig import jiti, needs_pi
 from stand_in import Json, StandIn, text_of
 
 import node as node_package
@@ -36,15 +36,9 @@ def test_every_scenario_is_there_from_both_generations_of_pi() -> None:
 @asynccontextmanager
 async def replayed(home: Path, recording: str) -> AsyncIterator[None]:
     """pi-socket with a pi that is played to it; ended with the block."""
-    assert PI is not None
-    jiti = next(
-        found
-        for parent in PI.resolve().parents
-        if (found := parent / "node_modules/jiti/lib/jiti.mjs").exists()
-    )
     player = await asyncio.create_subprocess_exec(
         *("node", str(Path(__file__).with_name("replay.mjs"))),
-        *(str(jiti), str(SOCKET), str(CORPUS / f"{recording}.jsonl")),
+        *(*jiti(), str(SOCKET), str(CORPUS / f"{recording}.jsonl")),
         env={"PATH": os.environ["PATH"], "HYPERPI_HOME": str(home)},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import PI, needs_pi
+from rig import jiti, needs_pi
 
 import node
 
@@ -19,19 +19,8 @@ SOCKET = Path(node.__file__).parent / "pi_socket"
 
 def evaluate(*calls: list[Any]) -> list[Any]:
     """Results of [module, function, args]."""
-    assert PI is not None
-    jiti = next(
-        found
-        for parent in PI.resolve().parents
-        if (found := parent / "node_modules/jiti/lib/jiti.mjs").exists()
-    )
     done = subprocess.run(
-        [
-            "node",
-            str(Path(__file__).with_name("evaluate.mjs")),
-            str(jiti),
-            str(SOCKET),
-        ],
+        ["node", str(Path(__file__).with_name("evaluate.mjs")), *jiti(), str(SOCKET)],
         input=json.dumps(calls),
         capture_output=True,
         text=True,
