@@ -22,6 +22,8 @@ AT_ONCE = 2
 # Most tests wait for processes rather than work; a third process keeps two cores busy. tests/conftest.py says
 # which tests may run beside which.
 SIDE_BY_SIDE = ("-n", "3", "--dist", "loadgroup")
+# The step "front-end tests" has run these.
+FRONT_END = ("--deselect", "tests/pide_js/test_static_files.py::test_the_modules_pass_their_own_tests")
 TESTS_FAILED = 1  # pytest's exit code
 MOST_AGAIN = 10  # more that fail twice are no matter of load
 
@@ -78,7 +80,7 @@ def tests_pass(arguments: list[str]) -> bool:
 
     What fails beside others, on a machine that is starved, is asked again by itself; what fails twice fails.
     """
-    status = pytest(*(arguments or SIDE_BY_SIDE))
+    status = pytest(*(arguments or (*SIDE_BY_SIDE, *FRONT_END)))
     if status == TESTS_FAILED and not arguments:
         print("again, by themselves:", flush=True)
         status = pytest("--last-failed", "--last-failed-no-failures=none", f"--maxfail={MOST_AGAIN}")
