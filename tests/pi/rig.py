@@ -7,6 +7,7 @@ with each of VERSIONS.
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -48,8 +49,11 @@ def _shared_extension() -> Path:
     """
     checkout = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:12]
     folder = CACHE / "pi-socket" / checkout
-    found = pi_install.status(folder)
-    return found.folder if found.current else pi_install.install(folder, CACHE / "no-home")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side, and each process begins with this
+        found = pi_install.status(folder)
+        return found.folder if found.current else pi_install.install(folder, CACHE / "no-home")
 
 
 PIS = _programs()
