@@ -97,6 +97,9 @@ export function startNode(home: Home, guard: Guard): void {
   if (program === undefined || existsSync(join(home.path, "node", "stopped"))) return;
   const env: NodeJS.ProcessEnv = { ...process.env, HYPERPI_HOME: home.path };
   delete env["HYPI_TOKEN"];
+  // The marks of the agent that this pi is: what carries them belongs to it, and ends when it is stopped.
+  delete env["HYPERPI_AGENT"];
+  delete env["HYPERPI_INSTANCE"];
   // Its own session and a neutral folder: it must outlive this pi and pin none of its resources. And by a shell
   // that ends at once, so that it is nobody's child: whoever starts a node is taken for its owner.
   const orphan = ["-c", '"$@" &', "sh", program, ...args];

@@ -20,7 +20,7 @@ def test_installing_names_the_folder_and_the_home(agent_dir: Path, home: Path, r
     folder = agent_dir / "extensions" / "pi-socket"
     assert done.json == {"folder": str(folder), "home": str(home)}
     written = json.loads((folder / "install.json").read_text())
-    assert written == {"home": str(home), "start": [sys.executable, "-m", "node", "run"]}
+    assert written == {"home": str(home), "start": [sys.executable, "-m", "node", "run", "--log-file"]}
     status = run("pi", "status", "--json").json
     assert (status["installed"], status["current"], status["home"]) == (True, True, str(home))
     assert "up to date" in run("pi", "status").out

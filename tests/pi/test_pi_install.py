@@ -86,7 +86,8 @@ class TestAPiThatFindsNoNode:
         marker = tmp_path / "started"
         program = (
             "import os, sys; f = open(sys.argv[1], 'a');"
-            "f.write(f'{os.environ[\"HYPERPI_HOME\"]} {os.getsid(0)} {os.getppid()}\\n')"
+            "marks = [key for key in ('HYPERPI_AGENT', 'HYPERPI_INSTANCE') if key in os.environ];"
+            "f.write(f'{os.environ[\"HYPERPI_HOME\"]} {os.getsid(0)} {os.getppid()} {marks}\\n')"
         )
         pi_install.install(rig.agent_dir, home, [sys.executable, "-c", program, str(marker)])
 
@@ -98,15 +99,18 @@ class TestAPiThatFindsNoNode:
         assert not marker.exists()
 
         (home / "node" / "stopped").unlink()
-        async with rig.headless(HYPERPI_HOME="") as pi:
+        spawned = {"HYPERPI_AGENT": "a-1", "HYPERPI_INSTANCE": "i-1"}
+        async with rig.headless(HYPERPI_HOME="", **spawned) as pi:
             await until(lambda: marker.exists() and marker.read_text().endswith("\n"), "the node was started")
             await pi.command("new_session")
             await pi.command("prompt", message="two")
             await pi.hears(lambda said: said.get("type") == "agent_end")
             pi_pid = pi.process.pid
         [started] = marker.read_text().splitlines()
-        where, session, parent = started.rsplit(maxsplit=2)
+        where, session, parent, marks = started.rsplit(maxsplit=3)
         assert where == str(home)
         # In a session of its own, and not pi's child: whoever starts a node is taken for its owner.
         assert int(session) != os.getsid(0)
         assert int(parent) != pi_pid
+        # And not marked as what a spawned agent has left behind: that is ended when the agent is stopped.
+        assert marks == "[]"
