@@ -31,6 +31,8 @@ function dial() {
     let told = events.length;
     if (method === undefined && id === 1) {
       told = result.acked; // registered; so many of our events are there already
+    } else if (method === "prompt" && params.images?.length > 0) {
+      send({ id, error: { code: -32602, message: "echo takes no pictures" } }); // not left out without a word
     } else if (method === "prompt") {
       say("user", params.text);
       say("assistant", `You said: ${params.text}`);

@@ -23,6 +23,8 @@ def serve(node):
         match message.get("method"):
             case None if number == 1:  # registered; so many of our events are there already
                 told = message["result"]["acked"]
+            case "prompt" if asked.get("images"):  # better than to leave them out without a word
+                send(id=number, error={"code": -32602, "message": "echo takes no pictures"})
             case "prompt":
                 say("user", asked["text"])
                 say("assistant", f"You said: {asked['text']}")

@@ -4,6 +4,7 @@ Pure: facts in (a registration, a dropped socket, a dead process), the new state
 docs/states.md holds the table that this module follows.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
@@ -18,6 +19,7 @@ GRACE_S = 5.0  # a reload reconnects within it; longer silence is worth telling
 KEEP_EXITED_S = 30 * 86_400.0
 KEEP_EXITED = 200
 MAX_MODELS = 200  # that are told of one agent
+SUFFIX = re.compile(r"-\d+$")
 
 
 class Roster:
@@ -330,7 +332,10 @@ class Roster:
         name = unique_name(wished, {record.name for record in self if record.live})
         for record in self:
             if record.name == name:
-                record.name = unique_name(name, self._names())
+                base = SUFFIX.sub(
+                    "", name
+                )  # `api-2` becomes `api-3`, and neither `api-2-2` nor another's `api`
+                record.name = unique_name(base, self._names() | {base})
                 self._displaced.append(record.id)
         return name
 

@@ -53,6 +53,13 @@ def test_an_ended_agent_gives_its_name_to_the_next_one_that_wants_it(roster):
     assert roster.resolve("site", NODE) is fresh
 
 
+def test_numbers_are_not_piled_up_behind_a_name_that_was_given_away(roster):
+    _, second = register(roster, "i-1"), register(roster, "i-2")
+    roster.exited(second.id, QUIT, 101.0)
+    third = register(roster, "i-3")
+    assert (third.name, second.name) == ("site-2", "site-3")
+
+
 def test_the_same_instance_is_the_same_agent_even_for_a_node_that_forgot_everything(roster):
     first = register(roster, "i-1")
     assert register(roster, "i-1", now=105.0) is first

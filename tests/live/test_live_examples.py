@@ -1,5 +1,6 @@
 """The agents of examples/ in a live system: what the documentation promises of them."""
 
+import base64
 import shutil
 import subprocess
 import sys
@@ -7,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import PATIENCE_S, Program, System, new_system
+from live import PATIENCE_S, Program, Refused, System, new_system
 
+PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 COMMANDS = {
     "python": [sys.executable, str(EXAMPLES / "echo_agent.py")],
@@ -56,6 +58,8 @@ async def test_an_example_repeats_what_it_is_told_and_survives_its_node(
 ):
     async with system.program() as program:
         agent = await echo_of(program, echo, state="idle")
+        with pytest.raises(Refused, match="echo takes no pictures"):
+            await program.call("agent.prompt", agent=agent, text="see", images=[{"data": PIXEL}])
         assert (await program.call("agent.prompt", agent=agent, text="hello"))["receipt"] == "delivered"
         told = await program.attach(agent)
         assert told.snapshot is not None
