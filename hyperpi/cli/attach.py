@@ -50,7 +50,8 @@ def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
     """Show an agent's whole conversation, then what it does. Typed lines are prompts; Ctrl-D leaves.
 
     On a terminal: Enter sends (and steers an agent that works), Alt-Enter sends for after this turn, Esc
-    aborts, Alt-A and Alt-D answer what it asks, Ctrl-O shows all of a long history (q goes back).
+    aborts, Alt-A and Alt-D answer what it asks (what you typed before Alt-D is why), Ctrl-O shows all of a
+    long history (q goes back).
 
     Lines from a pipe are prompts too; when it has ended and the agent has worked them off, so does this.
     The agent never notices who reads. A lost connection is made again and goes on where it ended.

@@ -247,7 +247,7 @@ class _Screen:
             self._write([_remark(f"the prompt was not sent: {one_line(exc)}", "red")])
 
     def _answer(self, *, approve: bool) -> None:
-        """The oldest question that is open."""
+        """The oldest question that is open; what stands in the prompt line is why it is denied."""
         if not self._talk.approvals:
             return
         approval = next(iter(self._talk.approvals.values()))
@@ -258,7 +258,11 @@ class _Screen:
                 [_remark(f"{one_line(exc)}; `hyperpi approve {approval.get('id')}` can say more", "yellow")]
             )
             return
-        self._follower.act("agent.answer", {"approval": approval["id"], "choice": choice})
+        answer: Json = {"approval": approval["id"], "choice": choice}
+        if not approve and (why := self._buffer.text.strip()):
+            answer["note"] = why
+            self._buffer.reset()
+        self._follower.act("agent.answer", answer)
 
     async def _show_all(self) -> None:
         await run_in_terminal(self._page, in_executor=True)

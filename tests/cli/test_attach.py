@@ -4,14 +4,16 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cli_mesh import ControlSocket, Refused, entry
-from cli_process import COMMAND, Run, Running
+from cli_process import COMMAND, PATIENCE_S, Run, Running
 
 FRONTEND = "a-frontend-den"
 
@@ -321,23 +323,60 @@ def test_a_terminal_that_can_do_nothing_gets_lines(talk: ControlSocket):
     assert "\x1b" not in _on_a_terminal("attach", "frontend", until=b"frontend is idle", TERM="dumb")
 
 
+def test_what_was_typed_before_a_denial_is_its_reason(talk: ControlSocket):
+    kinds = {"y": "allow_once", "n": "reject_once"}
+    choices = [{"id": id, "label": id, "kind": kind} for id, kind in kinds.items()]
+    asked = {"id": "ap-1", "state": "pending", "action": {"summary": "bash: rm"}, "choices": choices}
+    talk.mesh.answers["agent.answer"] = {"approval": asked}
+    with _Terminal("attach", "frontend") as terminal:
+        terminal.until(lambda: b"entry 119" in terminal.said)
+        talk.do(talk.mesh.say, FRONTEND, {"type": "approval", "approval": asked})
+        terminal.until(lambda: b"Alt-D deny" in terminal.said)
+        terminal.types(b"use make clean")
+        terminal.until(lambda: b"clean" in terminal.said)
+        terminal.types(b"\x1bd")
+        terminal.until(lambda: bool(talk.asked("agent.answer")))
+    answer = {"approval": "ap-1", "choice": "n", "note": "use make clean"}
+    assert talk.asked("agent.answer") == [{"agent": FRONTEND, **answer}]
+
+
 def _on_a_terminal(*argv: str, until: bytes, **environment: str) -> str:
     """What the command writes to a terminal of its own, up to some text."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, *argv],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "TERM": "xterm", **environment},
-    )
-    os.close(theirs)
-    said = b""
-    try:
-        while until not in said:
-            said += os.read(ours, 65_536)
-    finally:
-        process.kill()
-        process.wait(15)
-        os.close(ours)
-    return said.decode()
+    with _Terminal(*argv, **environment) as terminal:
+        terminal.until(lambda: until in terminal.said)
+        return terminal.said.decode()
+
+
+class _Terminal:
+    """The command on a terminal of its own."""
+
+    def __init__(self, *argv: str, **environment: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self._process = subprocess.Popen(
+            [*COMMAND, *argv],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", **environment},
+        )
+        os.close(theirs)
+        self.said = b""
+
+    def __enter__(self) -> "_Terminal":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.kill()
+        self._process.wait(PATIENCE_S)
+        os.close(self._ours)
+
+    def types(self, keys: bytes) -> None:
+        os.write(self._ours, keys)
+
+    def until(self, look: Callable[[], bool]) -> None:
+        """Read on until that is so."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not look():
+            assert time.monotonic() < deadline, self.said[-2_000:]
+            if select.select([self._ours], [], [], 0.05)[0]:
+                self.said += os.read(self._ours, 65_536)
