@@ -262,7 +262,7 @@ class Backend(Observer):
         wanted = contract.params_of(contract.Prompt, params)
         agent = self._agent(params)
         record = self._desks.agents.roster.get(agent)
-        if not kind_named(record.kind).registers:
+        if record.live and not kind_named(record.kind).registers:
             raise Conflict(
                 f"{record.name} is a program in a terminal and takes no prompts",
                 hint=f"`hyperpi attach {record.name} --tty` types into it",

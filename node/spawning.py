@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shlex
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -139,7 +140,7 @@ class Spawning:
         if how is None or not await asyncio.to_thread(kind.left, past):
             raise Conflict(
                 f"{old.name} left no conversation to go on with",
-                hint=f"start another agent: `hyperpi spawn {old.cwd}`",
+                hint=f"start another agent: `{_spawned_by(old)}`",
             )
         record = roster.expect(
             instance=str(uuid.uuid4()),
@@ -199,3 +200,9 @@ class Spawning:
         await self._saved(record.id)  # before the answer: the same request after a crash starts no second one
         log.info("agent spawned agent=%s kind=%s pid=%d", record.id, record.kind, spawned.pid)
         return record.id
+
+
+def _spawned_by(old: AgentRecord) -> str:
+    """The command that starts another one like it."""
+    kind = [] if old.kind == "pi" else ["--kind", old.kind]
+    return shlex.join(["hyperpi", "spawn", old.cwd, *kind, *(["--", *old.args] if old.args else [])])

@@ -223,6 +223,7 @@ class _Screen:
         self.over = False
         self.own: set[str] = set()
         self._name = str(agent.get("name"))
+        self._detail = agent.get("detail")
         style: Style = _styled if colours(sys.stdout) else plain
         self._transcript = Transcript(self._write, self._name, style)
 
@@ -247,7 +248,8 @@ class _Screen:
         if again and result.get("resume") == "gap":
             self._transcript.remark("some of what happened meanwhile was not kept; this is how it stands")
         self._transcript.snapshot(snapshot)
-        self._transcript.remark(f"{self._name} is {snapshot.get('state')}")
+        why = f": {self._detail}" if self._detail and _ended(snapshot.get("state")) else ""
+        self._transcript.remark(f"{self._name} is {snapshot.get('state')}{why}")
         self.over = _ended(snapshot.get("state"))
 
     def _live(self, event: Json) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import click
 
-from hyperpi.address import NAMES
+from hyperpi.address import NAMES, clean_name
 from hyperpi.cli.again import ask_surely
 from hyperpi.cli.local import LocalNode, local_node
 from hyperpi.cli.options import Verb, connect_again, connected, home, json_option, text_or_stdin
@@ -93,7 +93,7 @@ def spawn(
         click.echo(one_line(address))
         note(see_it(one_line(address), kind, headless=headless))
         if name is not None and address.partition("@")[0] != name:
-            note(NAMES)
+            note(f"{name} is the name of another agent there" if clean_name(name) == name else NAMES)
 
 
 def see_it(address: str, kind: str, *, headless: bool) -> str:

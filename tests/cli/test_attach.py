@@ -289,6 +289,12 @@ def test_of_an_ended_agent_the_history_is_printed(talk: ControlSocket, run: Run)
     assert done.out.endswith("frontend is exited\n")
 
 
+def test_of_an_ended_agent_it_is_said_why(talk: ControlSocket, run: Run):
+    talk.mesh.conversations[FRONTEND].state = "exited"
+    talk.mesh.agents[FRONTEND] |= {"state": "exited", "detail": "exit code 3: oops"}
+    assert run("attach", "frontend").out.endswith("frontend is exited: exit code 3: oops\n")
+
+
 def test_an_agent_that_is_not_there_is_exit_code_1(talk: ControlSocket, run: Run):
     done = run("attach", "nobody")
     assert (done.code, done.out) == (1, "")

@@ -439,6 +439,16 @@ def test_a_name_that_was_changed_is_told(mesh: ControlSocket, run: Run, argv: li
     assert "names are made of letters" not in run(*renamed, "plain").err
 
 
+def test_a_wished_name_that_was_not_given_is_explained(mesh: ControlSocket, run: Run):
+    mesh.mesh.answers["node.spawn"] = {"agent": "a-9", "address": "site-2@den"}
+    assert (
+        "site is the name of another agent there"
+        in run("spawn", "/srv", "--node", "den", "--name", "site").err
+    )
+    mesh.mesh.answers["node.spawn"] = {"agent": "a-9", "address": "x@den"}
+    assert "names are made of letters" in run("spawn", "/srv", "--node", "den", "--name", "../x").err
+
+
 HOSTILE_NAMES = ["ev\x1b[2Jil", "\u202egnp.exe", "a\nonline  root", "<b>x</b>\x9b31m"]
 
 

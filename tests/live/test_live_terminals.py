@@ -169,6 +169,19 @@ async def test_what_makes_no_sense_is_refused_in_words(system: System, program: 
     await program.call("agent.stop", agent=agent)
 
 
+async def test_a_program_that_has_ended_says_how_and_how_another_one_is_started(
+    system: System, program: Program
+):
+    agent = await spawn(program, "den", folder(system), "sh", "-c", "echo oops; exit 3")
+    await program.knows(agent, state="exited", detail="exit code 3: oops")
+    with pytest.raises(Refused, match="has ended: exit code 3: oops"):
+        await program.call("agent.prompt", agent=agent, text="hello")
+    with pytest.raises(Refused, match="left no conversation") as refused:
+        await program.call("agent.resume", agent=agent)
+    command = f"hyperpi spawn {folder(system)} --kind terminal -- sh -c 'echo oops; exit 3'"
+    assert refused.value.data["hint"] == f"start another agent: `{command}`"
+
+
 async def test_who_types_is_in_the_audit_trail_once(system: System, program: Program):
     agent = await spawn(program, "den", folder(system), "cat")
     screen = await look(program, agent)

@@ -77,7 +77,7 @@ function answersView(approval, answering, actions) {
     ${text
       ? html`<textarea name="text" class="approval-field" rows=${detail?.method === "editor" ? 6 : 1} aria-label=${visible(approval.action?.summary ?? text.label)} placeholder=${visible(detail?.placeholder ?? "")}>${visible(detail?.prefill ?? "")}</textarea>`
       : nothing}
-    ${isDialog ? nothing : html`<input name="note" class="approval-field" maxlength="4000" autocomplete="off" aria-label="A note with the answer" placeholder="Note (optional): with a denial, the agent reads it" />`}
+    ${isDialog ? nothing : html`<input name="note" class="approval-field" maxlength="4000" autocomplete="off" aria-label="A note with the answer" placeholder="Note; with a denial, its reason" />`}
     <footer>
       ${choices.map(
         (choice) =>
