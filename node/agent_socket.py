@@ -16,7 +16,8 @@ from hyperpi.address import AgentId
 from hyperpi.errors import BadRequest, NotForThisRole, UnknownMethod
 from hyperpi.process_tree import descends_from
 from node.agent_record import AgentRecord
-from node.agents import HEARTBEAT_S, Agents
+from node.agents import Agents
+from node.heartbeats import HEARTBEAT_S
 from node.keepers import KeeperBook, Shown
 from node.kinds import kind_named
 from node.process import is_alive

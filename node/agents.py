@@ -15,21 +15,20 @@ import msgspec
 from hyperpi import contract
 from hyperpi.address import AgentId
 from hyperpi.clock import rfc3339
-from hyperpi.errors import HyperPiError, NodeUnreachable, UnknownMethod
+from hyperpi.errors import NodeUnreachable
 from hyperpi.event import Reset
 from hyperpi.process_tree import Relative
 from node import tty
 from node.agent_record import AgentRecord, agent_shape
 from node.endings import End, by_goodbye, by_order, found_dead, without_a_word
 from node.eventlog import EventLog
+from node.heartbeats import HEARTBEAT_S, Heartbeats
 from node.keeping.processes import BOOT_TAG
 from node.process import ExitWatch, is_alive, process_start
 from node.roster import GRACE_S, Roster
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_S = 10.0  # an agent silent for this long is asked whether it is there
-MISSED_BEATS = 3
 QUIET_S = 3.0  # a program in a terminal that has shown nothing for so long waits for somebody
 
 
@@ -88,8 +87,7 @@ class Agents:
         self._exits: dict[AgentId, ExitWatch] = {}
         self._graces: dict[AgentId, asyncio.TimerHandle] = {}
         self._quiet: dict[AgentId, asyncio.TimerHandle] = {}  # until a terminal counts as idle
-        self._asking: dict[AgentId, asyncio.Task[None]] = {}
-        self._silent_beats: dict[AgentId, int] = {}
+        self._beats = Heartbeats(self._is_silent, self._answered)
 
     # --- reading ---------------------------------------------------------------------------------------
 
@@ -159,7 +157,7 @@ class Agents:
         record.tty = None if record.spawned else tty.terminal_of(pid)
         self._connections[record.id] = connection
         self._cancel_grace(record.id)
-        self._silent_beats[record.id] = 0
+        self._beats.heard(record.id)
         self._watch_exit(record)
         if before is not None and hello.session is not None and hello.session.id != before:
             self._reset(record.id, "new")
@@ -224,7 +222,7 @@ class Agents:
     def heard(self, agent: AgentId) -> None:
         """A line came from the agent."""
         record = self.roster.get(agent)
-        self._silent_beats[agent] = 0
+        self._beats.heard(agent)
         was = record.state
         self.roster.heard(agent, time.time())
         if record.state != was:
@@ -326,7 +324,7 @@ class Agents:
         self._cancel_grace(agent)
         if (watch := self._exits.pop(agent, None)) is not None:
             watch.close()
-        self._silent_beats.pop(agent, None)
+        self._beats.forget(agent)
 
     def seen_running(self, agent: AgentId) -> None:
         """Its process was found among those that run."""
@@ -381,8 +379,9 @@ class Agents:
         self._dropped_from_roster(agent)
 
     def _dropped_from_roster(self, agent: AgentId) -> None:
-        for table in (self._queues, self._logs, self.watchers, self.loads, self._silent_beats):
+        for table in (self._queues, self._logs, self.watchers, self.loads):
             table.pop(agent, None)
+        self._beats.forget(agent)
         if (timer := self._quiet.pop(agent, None)) is not None:
             timer.cancel()
         if (watch := self._exits.pop(agent, None)) is not None:
@@ -427,21 +426,11 @@ class Agents:
             while True:
                 await asyncio.sleep(HEARTBEAT_S)
                 for agent, connection in list(self._connections.items()):
-                    self._beat(agent, connection)
+                    self._beats.beat(agent, connection)
                 for record in self.roster.outdated(time.time()):
                     self.forget(record.id)
         finally:
             self._close()
-
-    def _beat(self, agent: AgentId, connection: AgentConnection) -> None:
-        missed = self._silent_beats.get(agent, 0)
-        self._silent_beats[agent] = missed + 1
-        if missed >= MISSED_BEATS:
-            self._is_silent(agent)
-        if agent not in self._asking:
-            task = asyncio.ensure_future(self._ask(agent, connection))
-            self._asking[agent] = task
-            task.add_done_callback(lambda _: self._asking.pop(agent, None))
 
     def answers(self, agent: AgentId) -> bool:
         """Whether it is worth asking: connected, and not known to be silent."""
@@ -457,13 +446,7 @@ class Agents:
             self._say_state(self.roster.get(agent))
             self._changed(agent)
 
-    async def _ask(self, agent: AgentId, connection: AgentConnection) -> None:
-        try:
-            await connection.call("ping", {}, HEARTBEAT_S * MISSED_BEATS)
-        except UnknownMethod:
-            pass  # an answer too: the line itself is what counts
-        except HyperPiError:
-            return
+    def _answered(self, agent: AgentId) -> None:
         if agent in self.roster:
             self.roster.get(agent).beat_seen = time.time()
 
@@ -472,8 +455,7 @@ class Agents:
             timer.cancel()
         for watch in self._exits.values():
             watch.close()
-        for task in self._asking.values():
-            task.cancel()
+        self._beats.close()
 
     # --- telling ---------------------------------------------------------------------------------------
 
