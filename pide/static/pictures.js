@@ -28,10 +28,10 @@ export function picturesIn(from) {
  * @returns {Promise<Picture>} as it is if it is small, else as a JPEG. Rejects with an Error for a person.
  */
 export async function shrunk(file) {
-  if (KINDS.has(file.type) && file.size * 1.37 < MAX_CHARS) return { mime: file.type, data: await base64(file) };
   const bitmap = await createImageBitmap(file).catch(() => null);
-  if (!bitmap) throw new Error("This browser cannot read that picture.");
+  if (!bitmap) throw new Error("That is no picture, or one that this browser cannot read.");
   try {
+    if (KINDS.has(file.type) && file.size * 1.37 < MAX_CHARS) return { mime: file.type, data: await base64(file) };
     for (const [side, quality] of SIZES) {
       const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
       const canvas = document.createElement("canvas");

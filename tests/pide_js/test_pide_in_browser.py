@@ -5,7 +5,7 @@ import re
 
 import pytest
 from look import TURNED, Look, play
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, FilePayload, Page, Response, expect
 
 pytestmark = pytest.mark.browser
 
@@ -410,6 +410,14 @@ def test_pictures_are_added_made_small_and_sent_with_a_prompt(page: Page) -> Non
     page.keyboard.press("Enter")
     expect(page.locator(".pictures")).to_have_count(0)
     expect(page.locator(".entry[data-role=user] img.picture")).to_have_count(1)
+
+
+def test_a_file_that_only_says_that_it_is_a_picture_is_refused(page: Page) -> None:
+    open_agent(page, "a2")
+    file: FilePayload = {"name": "x.png", "mimeType": "image/png", "buffer": b"no picture at all"}
+    page.get_by_label("Add pictures").set_input_files(file)
+    expect(page.locator(".toast")).to_contain_text("That is no picture")
+    expect(page.locator(".pictures")).to_have_count(0)
 
 
 def test_what_waits_for_an_agent_is_edited_or_cancelled(page: Page) -> None:
