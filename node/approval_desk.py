@@ -86,8 +86,8 @@ class ApprovalDesk(Observer):
         return [approval_shape(asked) for asked in self._approvals.pending(agent)]
 
     def decisions(self, agent: AgentId) -> list[contract.Decision]:
-        """What became of an agent's newest approvals of tool calls, oldest first; no history tells."""
-        return self._approvals.decisions(agent)
+        """What became of the newest approvals of calls in its conversation, oldest first."""
+        return self._approvals.decisions(self._agents.roster.lineage(agent))
 
     def list(self, wanted: contract.ApprovalList) -> list[Json]:
         """The newest ones that are wanted, oldest first."""

@@ -5,7 +5,7 @@ one action for ever, by its hash; the first answer wins; silence denies. docs/st
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,7 @@ from hyperpi.process_tree import Relative
 MAX_PENDING = 32  # of one agent; one that asks more at once is not waiting for anybody
 REMEMBERED_S = 7 * 86_400.0  # decided ones: whoever asked may have been suspended for a while
 REMEMBERED = 2_000
-DECISIONS = 200  # of one agent, in a snapshot: more than the calls of its newest entries
+DECISIONS = 200  # in one snapshot: more than the calls of its newest entries
 NOTE_CHARS = 500  # of a note there
 
 State = Literal["pending", "approved", "denied", "expired", "withdrawn"]
@@ -88,9 +88,9 @@ class Approvals:
         """What waits for an answer, oldest first; of one agent or of all."""
         return [asked for asked in self._open.values() if agent in (None, asked.agent)]
 
-    def decisions(self, agent: AgentId) -> list[contract.Decision]:
-        """What became of the agent's newest approvals of tool calls, oldest first."""
-        decided = [asked for asked in self if asked.agent == agent and asked.state != "pending"]
+    def decisions(self, agents: Collection[AgentId]) -> list[contract.Decision]:
+        """What became of these agents' newest approvals of tool calls, oldest first."""
+        decided = [asked for asked in self if asked.agent in agents and asked.state != "pending"]
         return [found for asked in decided[-DECISIONS:] if (found := _decision(asked)) is not None]
 
     @property

@@ -69,6 +69,15 @@ class Roster:
             record = self._records[record.resumed_from]
         return False
 
+    def lineage(self, agent: AgentId) -> list[AgentId]:
+        """An agent and those whose conversation it goes on with, newest first."""
+        found: list[AgentId] = []
+        next_: AgentId | None = agent
+        while next_ in self._records and next_ not in found:
+            found.append(next_)
+            next_ = self._records[next_].resumed_from
+        return found
+
     def resolve(self, text: str, node_names: frozenset[str]) -> AgentRecord:
         """An agent by id, name or name@node; a live one wins over ended ones of the same name.
 

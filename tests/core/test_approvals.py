@@ -147,9 +147,9 @@ def test_what_became_of_a_call_is_kept_for_those_who_come_later():
     book.answer(asked(book, "ap-of-no-call"), YES, 110.0)
     waits = contract.Action(kind="tool", summary="x", hash="h", detail={"call_id": "c-9"})
     book.ask(AGENT, contract.ApprovalAsk(id="ap-9", action=waits), 60.0, 100.0)
-    told = [(one.call_id, one.state, one.by, one.note) for one in book.decisions(AGENT)]
+    told = [(one.call_id, one.state, one.by, one.note) for one in book.decisions([AGENT])]
     assert told == [("c-0", "approved", "ann", None), ("c-1", "denied", "bob", "not on a Friday")]
-    assert book.decisions(AgentId("a-2")) == []
+    assert book.decisions([AgentId("a-2")]) == []
 
 
 def test_a_snapshot_has_the_newest_decisions_and_the_beginning_of_long_notes():
@@ -158,5 +158,5 @@ def test_a_snapshot_has_the_newest_decisions_and_the_beginning_of_long_notes():
         action = contract.Action(kind="tool", summary="x", hash="h", detail={"call_id": f"c-{number}"})
         one, _ = book.ask(AGENT, contract.ApprovalAsk(id=f"ap-{number}", action=action), 60.0, 100.0)
         book.answer(one, Verdict("deny", "bob", "cli", note="n" * 4_000), 110.0)
-    found = book.decisions(AGENT)
+    found = book.decisions([AGENT])
     assert (found[0].call_id, len(found), len(found[-1].note or "")) == ("c-5", DECISIONS, NOTE_CHARS)

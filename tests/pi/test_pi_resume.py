@@ -246,6 +246,25 @@ async def answered(program: Program, agent: str, code: int | None) -> Json:
     raise AssertionError(f"never answered with {code}")
 
 
+async def test_who_denied_a_call_is_still_known_after_a_resume(system: System, program: Program):
+    old = await spawned(system, program, headless=True)
+    await program.call("agent.policy", agent=old["id"], mode="ask-all")
+    await program.call("agent.prompt", agent=old["id"], text="run: echo forbidden")
+    await program.knows(old["id"], state="waiting", pending=1)
+    [asks] = (await program.call("approval.list", agent=old["id"]))["approvals"]
+    denial = {"approval": asks["id"], "choice": "deny", "note": "not here"}
+    await program.call("agent.answer", agent=old["id"], **denial)
+    await program.knows(old["id"], state="idle", pending=0)
+    await program.call("agent.stop", agent=old["id"])
+    await program.knows(old["id"], state="exited")
+    new = await program.knows((await program.call("agent.resume", agent=old["id"]))["agent"], state="idle")
+    snapshot = (await program.call("agent.snapshot", agent=new["id"]))["snapshot"]
+    [decision] = snapshot["decisions"]
+    assert (decision["state"], decision["note"], decision["via"]) == ("denied", "not here", "api")
+    calls = [b["call_id"] for e in snapshot["entries"] for b in e["blocks"] if b["type"] == "tool_call"]
+    assert calls == [decision["call_id"]]
+
+
 async def test_what_left_no_session_is_not_gone_on_with(system: System, program: Program):
     with system.agent_process("sessionless") as agent:
         known = agent.registered()
