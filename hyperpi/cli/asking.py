@@ -26,7 +26,8 @@ def lines(approval: Json, now: float) -> Iterator[Line]:
     if reasons := [one_line(reason) for reason in detail.get("reasons") or ()]:
         yield f"  since: {', '.join(reasons)}", "dim"
     for key in ("title", "message"):
-        yield from _block(detail.get(key), "  ", "")
+        if detail.get(key) != action.get("summary"):  # that stands there already
+            yield from _block(detail.get(key), "  ", "")
     args = _table(detail.get("args"))
     for key, value in args.items():
         if key == "edits" and isinstance(value, list):
@@ -54,6 +55,11 @@ def outcome(approval: Json, now: float) -> str:
     if state == "withdrawn":
         return f"withdrawn{note}"
     where = " at the terminal" if approval.get("via") == "terminal" else f" by {by}"
+    taken = next((one for one in choices_of(approval) if one.get("id") == approval.get("choice")), {})
+    if taken.get("kind") == "option":
+        return f"answered{where} with {one_line(taken.get('label'), 60)}{note}"
+    if taken.get("kind") == "text":
+        return f"answered{where}{note}"
     return f"{state}{where}{note}"
 
 

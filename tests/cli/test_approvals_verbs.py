@@ -51,7 +51,8 @@ def waiting(mesh: ControlSocket) -> list[Json]:
             raise Refused(-32009, f"too late: {one['state']} by {one['by']}")
         kind = next(c["kind"] for c in one["choices"] if c["id"] == params["choice"])
         state = "denied" if kind.startswith("reject") else "approved"
-        one |= {"state": state, "by": "ann", "via": "cli", "note": params.get("note")}
+        one |= {"state": state, "by": "ann", "via": "cli", "choice": params["choice"]}
+        one |= {"note": params.get("note")}
         return {"approval": one}
 
     mesh.mesh.answers |= {"approval.list": found, "agent.answer": answer}
@@ -121,7 +122,8 @@ def test_questions_with_answers_of_their_own_are_answered(
     waiting: list[Json], mesh: ControlSocket, run: Run, choices: list[Json], argv: list[str], choice: str
 ):
     waiting.append(asked("ui-1", choices=choices))
-    assert run("approve", "ui-1", *argv).code == 0
+    done = run("approve", "ui-1", *argv)
+    assert (done.code, done.out.startswith("answered by ann")) == (0, True)
     (params,) = mesh.asked("agent.answer")
     assert params["choice"] == choice
     assert params.get("text") == (argv[1] if argv[0] == "--text" else None)
