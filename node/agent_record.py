@@ -38,6 +38,8 @@ class AgentRecord:
     thinking: str | None = None
     models: list[str] = field(default_factory=list)
     thinking_levels: list[str] = field(default_factory=list)
+    mode: str | None = None
+    modes: list[str] = field(default_factory=list)
     tools: list[contract.Tool] = field(default_factory=list)
     skills: list[Any] = field(default_factory=list)
     usage: contract.Usage = field(default_factory=contract.Usage)
@@ -150,6 +152,7 @@ def agent_shape(
         pid_start=record.pid_start,
         terminal=record.terminal,
         thinking=record.thinking,
+        mode=record.mode,
         watchers=watchers,
         usage=record.usage,
     )

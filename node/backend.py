@@ -246,6 +246,8 @@ class Backend(Observer):
             thinking=record.thinking,
             models=record.models,
             thinking_levels=record.thinking_levels,
+            mode=record.mode,
+            modes=record.modes,
         )
         return {**shape, "card": card}
 
@@ -385,19 +387,22 @@ class Backend(Observer):
     async def _agent_configure(self, params: Json, _caller: Caller) -> Json:
         """What holds then, as the agent says."""
         wanted = contract.params_of(contract.Configure, params)
-        if wanted.model is None and wanted.thinking is None:
-            raise BadRequest("name a model, a thinking level, or both", hint="agent.show lists them")
-        agent = self._agent(params)
-        asked = {"model": wanted.model, "thinking": wanted.thinking}
+        asked = {"model": wanted.model, "thinking": wanted.thinking, "mode": wanted.mode}
         asked = {key: value for key, value in asked.items() if value is not None}
+        if not asked:
+            raise BadRequest("name a model, a thinking level or a mode", hint="agent.show lists them")
+        agent = self._agent(params)
+        record = self._desks.agents.roster.get(agent)
+        if wanted.mode is not None and not record.modes:
+            raise BadRequest(f"{record.name} has no modes")
         try:
             answer = await self._desks.agents.connection(agent).call("configure", asked, ASK_S)
         except UnknownMethod:
-            name = self._desks.agents.roster.get(agent).name
-            raise Conflict(f"{name} cannot be told which model to use", hint="do it in the agent") from None
+            why = f"{record.name} cannot be told what to use"
+            raise Conflict(why, hint="do it in the agent") from None
         if not isinstance(answer, dict):
             raise Conflict("the agent did not say what it uses now", hint="look with `hyperpi show`")
-        return {"model": answer.get("model"), "thinking": answer.get("thinking")}
+        return {key: answer.get(key) for key in ("model", "thinking", "mode")}
 
     async def _agent_resume(self, params: Json, caller: Caller) -> Json:
         wanted = contract.params_of(contract.Resume, params)

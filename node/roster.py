@@ -18,7 +18,7 @@ from node.endings import End
 GRACE_S = 5.0  # a reload reconnects within it; longer silence is worth telling
 KEEP_EXITED_S = 30 * 86_400.0
 KEEP_EXITED = 200
-MAX_MODELS = 200  # that are told of one agent
+MAX_MODELS, MAX_MODES = 200, 100  # that are told of one agent
 SUFFIX = re.compile(r"-\d+$")
 
 
@@ -358,6 +358,7 @@ class Roster:
         record.model, record.tools, record.skills = card.model, card.tools, card.skills
         record.thinking, record.thinking_levels = card.thinking, card.thinking_levels
         record.models = card.models[:MAX_MODELS]
+        record.mode, record.modes = card.mode, card.modes[:MAX_MODES]
 
     @staticmethod
     def _enter(record: AgentRecord, state: str, detail: str | None, now: float) -> bool:

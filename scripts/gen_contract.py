@@ -71,7 +71,7 @@ VIEWER_METHODS = {
         "`{id, text, mode, images}`: the whole text, images only counted; -32009 when it has begun"
     ),
     "agent.configure": Row(
-        "`{model, thinking}`: what the agent uses now; -32602 with near ones for an unknown model"
+        "`{model, thinking, mode}`: what the agent uses now; -32602 with others for an unknown one"
     ),
     "agent.resume": Row(
         "`{agent, address}` of the new agent, or of the one that goes on with it already; -32009 while it "

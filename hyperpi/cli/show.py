@@ -54,6 +54,7 @@ def _print(agent: Json, now: float) -> None:
             ("project", str(agent.get("project") or "")),
             ("model", str(agent.get("model") or card.get("model") or "")),
             ("thinking", str(agent.get("thinking") or "")),
+            ("mode", str(agent.get("mode") or "")),
             ("session", str(session.get("name") or session.get("id") or "")),
             ("process", str(agent.get("pid") or "")),
             ("load", load_of(agent.get("load"))),

@@ -66,11 +66,12 @@ class Rename(Shape):
 
 
 class Configure(Shape):
-    """agent.configure: another model, another thinking level, or both; as its card lists them."""
+    """agent.configure: another model, thinking level or mode, or several of them; as its card lists them."""
 
     agent: str
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=512)] | None = None
     thinking: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    mode: Annotated[str, msgspec.Meta(min_length=1, max_length=512)] | None = None
 
 
 class Complete(Shape):

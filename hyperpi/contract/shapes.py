@@ -113,6 +113,7 @@ class Agent(Shape):
     resume: Literal["offered", "possible"] | None = None  # agent.resume; offered: it broke off by mishap
     terminal: TerminalSize | None = None  # if it runs in one that its node holds
     thinking: str | None = None  # how hard its model thinks, as the agent calls it
+    mode: str | None = None  # in which it works, as the agent calls it: plan, build…; of kinds that have some
     pid_start: str | None = None  # tells that process from others with its pid; opaque
     was: str | None = None  # its state when last heard of, while its node is away and nobody can vouch for it
 
@@ -230,6 +231,8 @@ class Card(Shape):
     thinking: str | None = None
     models: list[str] = msgspec.field(default_factory=list)  # that it could use instead: see agent.configure
     thinking_levels: list[str] = msgspec.field(default_factory=list)  # that its model knows
+    mode: str | None = None
+    modes: list[str] = msgspec.field(default_factory=list)  # in which it could work instead
 
 
 class Action(Shape):

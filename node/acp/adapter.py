@@ -380,20 +380,32 @@ class Adapter:
         return {"text": wanted.text, "mode": wanted.mode, "images": list(wanted.images)}
 
     async def _configure(self, params: Json) -> Json:
-        """Change the model or how much it thinks, where the agent offers that."""
-        for name, category in (("model", "model"), ("thinking", "thought_level")):
-            if (value := params.get(name)) is None:
-                continue
-            if (option := self._card.option(category)) is None:
-                raise BadRequest(f"{self._card.agent} has no setting for {name}")
-            wanted = {"sessionId": self._session, "configId": option, "value": str(value)}
-            try:
-                answer = await self._acp.send_request(AGENT_METHODS["session_set_config_option"], wanted)
-            except RequestError as exc:
-                raise BadRequest(f"{self._card.agent}: {_words(exc)}") from None
-            self._card = session_card.opened(self._card, _table(answer))
-        self._tether.change(card=self._card.card)
-        return {"model": self._card.model, "thinking": self._card.thinking}
+        """Change the model, how much it thinks or its mode, where the agent offers that."""
+        # The mode first: in some agents each has a model of its own.
+        for name, category in (("mode", "mode"), ("model", "model"), ("thinking", "thought_level")):
+            if (value := params.get(name)) is not None:
+                try:
+                    await self._set(name, category, str(value))
+                except RequestError as exc:
+                    raise BadRequest(f"{self._card.agent}: {_words(exc)}") from None
+                finally:
+                    self._tether.change(card=self._card.card)
+        return {"model": self._card.model, "thinking": self._card.thinking, "mode": self._card.mode}
+
+    async def _set(self, name: str, category: str, value: str) -> None:
+        modes, option = self._card.modes, self._card.option(category)
+        if category == "mode" and modes and value not in modes:
+            raise BadRequest(f"{self._card.agent} has no mode {value}", hint=f"one of: {', '.join(modes)}")
+        if option is not None:
+            wanted = {"sessionId": self._session, "configId": option, "value": value}
+            answer = await self._acp.send_request(AGENT_METHODS["session_set_config_option"], wanted)
+            self._card = session_card.configured(self._card, _table(answer))
+        elif category == "mode" and modes:
+            wanted = {"sessionId": self._session, "modeId": value}
+            await self._acp.send_request(AGENT_METHODS["session_set_mode"], wanted)
+            self._card = session_card.in_mode(self._card, value)
+        else:
+            raise BadRequest(f"{self._card.agent} has no setting for {name}")
 
     async def _aborted(self) -> Json:
         await self._cancel()
@@ -432,8 +444,7 @@ class Adapter:
         return await entering
 
     def _session_shape(self) -> Json:
-        mode = f" ({self._card.mode} mode)" if self._card.mode else ""
-        return {"id": self._session, "name": f"{self._card.title or self._card.agent}{mode}"}
+        return {"id": self._session, "name": self._card.title or self._card.agent}
 
 
 def _queued(wanted: Wanted) -> Json:

@@ -22,6 +22,7 @@ class SessionCard:
     thinking_levels: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()  # category of a setting -> the agent's own id of it
     mode: str | None = None
+    modes: tuple[str, ...] = ()
     title: str | None = None
     commands: tuple[Json, ...] = ()
     input_tokens: int = 0
@@ -38,6 +39,8 @@ class SessionCard:
             "models": list(self.models),
             "thinking": self.thinking,
             "thinking_levels": list(self.thinking_levels),
+            "mode": self.mode,
+            "modes": list(self.modes),
             "tools": [],
             "skills": list(self.commands),
         }
@@ -69,13 +72,25 @@ def greeted(answer: Json, command: str) -> SessionCard:
 
 def opened(card: SessionCard, answer: Json) -> SessionCard:
     """What the answer to `session/new` or `session/load` says."""
-    card = _configured(card, answer.get("configOptions"))
+    card = configured(card, answer)
     models, modes = answer.get("models"), answer.get("modes")
     if isinstance(models, dict) and card.model is None:
         card = replace(card, model=_text(models.get("currentModelId")))
-    if isinstance(modes, dict) and card.mode is None:
-        card = replace(card, mode=_text(modes.get("currentModeId")))
+    # The older way. Who has settings may offer one of them this way too, for clients that know no settings.
+    if isinstance(modes, dict) and not card.options:
+        known = _choices(modes.get("availableModes"), "id")
+        card = replace(card, mode=_text(modes.get("currentModeId")), modes=known)
     return card
+
+
+def configured(card: SessionCard, answer: Json) -> SessionCard:
+    """What the answer to `session/set_config_option` says."""
+    return _configured(card, answer.get("configOptions"))
+
+
+def in_mode(card: SessionCard, mode: Any) -> SessionCard:
+    """The card in another mode."""
+    return replace(card, mode=_text(mode) or card.mode) if card.modes else card
 
 
 def updated(card: SessionCard, update: Json) -> SessionCard:
@@ -84,7 +99,7 @@ def updated(card: SessionCard, update: Json) -> SessionCard:
         case "config_option_update":
             return _configured(card, update.get("configOptions"))
         case "current_mode_update":
-            return replace(card, mode=_text(update.get("currentModeId")) or card.mode)
+            return in_mode(card, update.get("currentModeId"))
         case "session_info_update" if isinstance(update.get("title"), str):
             return replace(card, title=_text(update["title"]))
         case "available_commands_update":
@@ -118,7 +133,7 @@ def _configured(card: SessionCard, options: Any) -> SessionCard:
             case "thought_level":
                 card = replace(card, thinking=value, thinking_levels=choices)
             case "mode":
-                card = replace(card, mode=value)
+                card = replace(card, mode=value, modes=choices)
             case _:
                 continue
         settings = {**dict(card.options), str(option["category"]): str(option.get("id"))}
@@ -126,13 +141,13 @@ def _configured(card: SessionCard, options: Any) -> SessionCard:
     return card
 
 
-def _choices(options: Any) -> tuple[str, ...]:
+def _choices(options: Any, key: str = "value") -> tuple[str, ...]:
     """The values of a setting's options, which may be in groups."""
     found: list[str] = []
     for option in options if isinstance(options, list) else ():
         if isinstance(option, dict):
-            value = _text(option.get("value"))
-            found += [value] if value else _choices(option.get("options"))
+            value = _text(option.get(key))
+            found += [value] if value else _choices(option.get("options"), key)
     return tuple(found[:MAX_CHOICES])
 
 

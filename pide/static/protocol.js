@@ -18,7 +18,8 @@
 /** @typedef {{input_tokens?: number, output_tokens?: number, cost_usd?: number, context?: ContextUsage | null}} Usage */
 /** @typedef {{id?: string | null, file?: string | null, name?: string | null}} Session */
 /** @typedef {{name: string, description?: string}} Tool */
-/** @typedef {{model?: string | null, thinking?: string | null, models?: string[], thinking_levels?: string[]}} Choices  models that an agent could use, levels at which it could think */
+/** @typedef {{model?: string | null, thinking?: string | null, mode?: string | null, models?: string[], thinking_levels?: string[], modes?: string[]}} Choices  models that an agent could use, levels at which it could think, modes in which it could work */
+/** @typedef {"model" | "thinking" | "mode"} Setting  what agent.configure changes */
 
 /**
  * @typedef {object} Ending
@@ -45,6 +46,7 @@
  * @property {number | null} [pid]
  * @property {string | null} [model]
  * @property {string | null} [thinking]
+ * @property {string | null} [mode]
  * @property {Session | null} [session]
  * @property {number} [tools]
  * @property {string} [since]

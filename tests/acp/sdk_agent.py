@@ -1,6 +1,6 @@
 """A real ACP agent without a model: the agent's side of the `acp` package, which does what a prompt says.
 
-usage: sdk_agent.py [--login | --mute | --noisy | --old]
+usage: sdk_agent.py [--login | --mute | --noisy | --old | --modes]
 
     plan: A, B     a plan of these steps, of which the first is being done, then done
     ask: WHAT      asks for leave to do WHAT, and says what became of it
@@ -9,9 +9,11 @@ usage: sdk_agent.py [--login | --mute | --noisy | --old]
     hold: …        three words, then nothing until it is cancelled
     die: CODE      ends with that exit code in the middle of a word
     fail: WHY      answers the prompt with an error
+    mode: MODE     goes over to that mode by itself
     (else)         repeats it
 
---login: wants a login; --mute: never answers; --noisy: prints other lines too; --old: speaks version 0.
+--login: wants a login; --mute: never answers; --noisy: prints other lines too; --old: speaks version 0;
+--modes: can look, build or rest, and never begins to rest when told to.
 """
 
 import asyncio
@@ -55,7 +57,16 @@ class Doer:
     async def new_session(self, cwd: str, **_: Any) -> schema.NewSessionResponse:
         if "--login" in sys.argv:
             raise acp.RequestError.auth_required()
-        return schema.NewSessionResponse(session_id=f"doer-{os.path.basename(cwd)}")
+        modes = None
+        if "--modes" in sys.argv:
+            known = [schema.SessionMode(id=mode, name=mode.title()) for mode in ("look", "build", "rest")]
+            modes = schema.SessionModeState(available_modes=known, current_mode_id="look")
+        return schema.NewSessionResponse(session_id=f"doer-{os.path.basename(cwd)}", modes=modes)
+
+    async def set_session_mode(self, mode_id: str, **_: Any) -> schema.SetSessionModeResponse:
+        if mode_id == "rest":
+            raise acp.RequestError.internal_error({"details": "there is too much to do"})
+        return schema.SetSessionModeResponse()
 
     async def cancel(self, session_id: str, **_: Any) -> None:
         self.cancelled.set()
@@ -114,6 +125,10 @@ class Doer:
         await self._say(session, "half a")
         print("out of coffee", file=sys.stderr, flush=True)
         os._exit(int(code))
+
+    async def _mode(self, session: str, mode: str) -> None:
+        update = schema.CurrentModeUpdate(session_update="current_mode_update", current_mode_id=mode)
+        await self._tell(session, update)
 
     async def _fail(self, _session: str, why: str) -> None:
         raise acp.RequestError.internal_error({"details": why})

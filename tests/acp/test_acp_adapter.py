@@ -160,6 +160,24 @@ async def test_a_prompt_that_waits_is_told_and_can_be_taken_back(doer: AcpAgent)
 async def test_a_setting_that_the_agent_does_not_have_is_refused(doer: AcpAgent):
     with pytest.raises(Refused, match="has no setting for model"):
         await doer.program.call("agent.configure", agent=doer.id, model="larger")
+    with pytest.raises(Refused, match="has no modes"):
+        await doer.program.call("agent.configure", agent=doer.id, mode="look")
+    await ended(doer)
+
+
+async def test_a_mode_is_told_and_changed_from_here_and_by_the_agent(system: System, program: Program):
+    doer = await spawned(system, program, *DOER, "--modes")
+    await doer.knows(mode="look")
+    card = (await program.call("agent.show", agent=doer.id))["card"]
+    assert (card["mode"], card["modes"]) == ("look", ["look", "build", "rest"])
+    used = await program.call("agent.configure", agent=doer.id, mode="build")
+    assert used == {"model": None, "thinking": None, "mode": "build"}
+    await doer.knows(mode="build")
+    for wish, words in {"sleep": "has no mode sleep", "rest": "there is too much to do"}.items():
+        with pytest.raises(Refused, match=words):
+            await program.call("agent.configure", agent=doer.id, mode=wish)
+    await doer.turn("mode: look")
+    await doer.knows(mode="look")
     await ended(doer)
 
 

@@ -46,3 +46,23 @@ async def test_a_plan_is_a_list_that_ticks_itself_and_a_tool_a_line(system: Syst
             await page.screenshot(path=f"{folder}/acp.png")
     await program.call("agent.stop", agent=doer.id)
     await doer.knows(state="exited")
+
+
+async def test_the_mode_is_seen_and_chosen_in_the_inspector(system: System, program: Program):
+    doer = await spawned(system, program, *DOER, "--modes")
+    async with page_of(system) as page:
+        await page.evaluate("id => { location.hash = '#/a/' + id }", doer.id)
+        told = page.get_by_title("mode: look")
+        await expect(told).to_have_text("look")
+        chosen = page.locator(".inspector").get_by_label("mode", exact=True)
+        await expect(chosen.locator("option")).to_have_text(["look", "build", "rest"])
+        await chosen.select_option("build")
+        await expect(page.get_by_title("mode: build")).to_be_visible()
+        await doer.knows(mode="build")
+        await chosen.select_option("rest")
+        await expect(page.get_by_text("there is too much to do")).to_be_visible()
+        await expect(chosen).to_have_value("build")
+        if folder := os.environ.get("HYPERPI_SHOTS"):
+            await page.screenshot(path=f"{folder}/acp-mode.png")
+    await program.call("agent.stop", agent=doer.id)
+    await doer.knows(state="exited")

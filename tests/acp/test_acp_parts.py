@@ -23,7 +23,8 @@ def updates(name: str, kind: str) -> list[Json]:
 def test_a_card_is_read_from_what_opencode_says():
     greeting, opening = answers("opencode-turns")[:2]
     card = session_card.opened(session_card.greeted(greeting, "opencode"), opening)
-    assert (card.agent, card.model, card.mode) == ("OpenCode", "fake/fake-1", "build")
+    assert (card.agent, card.model) == ("OpenCode", "fake/fake-1")
+    assert (card.card["mode"], card.card["modes"]) == ("build", ["build", "plan"])
     assert "fake/fake-1" in card.card["models"]
     assert (card.option("model"), card.option("thought_level")) == ("model", None)
     told = session_card.updated(card, updates("opencode-turns", "usage_update")[0])
@@ -38,12 +39,20 @@ def test_a_card_is_read_from_what_opencode_says():
 def test_a_card_of_pi_acp_tells_how_much_its_model_thinks():
     card = session_card.opened(SessionCard(), answers("pi-acp-turns")[1])
     assert (card.card["thinking"], card.card["thinking_levels"]) == ("off", ["off"])
+    # It says the same as modes, to clients that know no settings.
+    assert (card.card["mode"], card.card["modes"]) == (None, [])
+    again = session_card.updated(card, {"sessionUpdate": "current_mode_update", "currentModeId": "high"})
+    assert again == card
 
 
 def test_a_card_of_an_agent_that_has_modes_and_models_of_its_own_kind():
-    answer = {"modes": {"currentModeId": "ask"}, "models": {"currentModelId": "large"}}
+    known = [{"id": "ask", "name": "Ask"}, {"id": "code", "name": "Write Code"}, {"name": "no id"}]
+    answer = {
+        "modes": {"currentModeId": "ask", "availableModes": known},
+        "models": {"currentModelId": "large"},
+    }
     card = session_card.opened(SessionCard(), answer)
-    assert (card.model, card.mode) == ("large", "ask")
+    assert (card.model, card.mode, card.modes) == ("large", "ask", ("ask", "code"))
     card = session_card.updated(card, {"sessionUpdate": "current_mode_update", "currentModeId": "code"})
     card = session_card.updated(card, {"sessionUpdate": "session_info_update", "title": "Mend the roof"})
     cost = {"amount": 0.25, "currency": "USD"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from acp_rig import TURN_S, AcpAgent, needs_acp, prepare, spawned
-from live import Program, System, new_system
+from live import Program, Refused, System, new_system
 from model_server import model_server
 
 pytestmark = [*needs_acp, pytest.mark.timeout(240)]
@@ -38,7 +38,7 @@ async def test_opencode_asks_does_as_it_is_told_and_comes_back_with_its_history(
 ):
     agent = await spawned(system, program, "opencode", "acp")
     shape = await agent.knows()
-    assert (shape["model"], shape["session"]["name"]) == ("fake/fake-1", "OpenCode (build mode)")
+    assert (shape["model"], shape["mode"], shape["session"]["name"]) == ("fake/fake-1", "build", "OpenCode")
     configured = await program.call("agent.configure", agent=agent.id, model="fake/fake-1")
     assert configured["model"] == "fake/fake-1"
     await agent.turn("hello there")
@@ -84,6 +84,24 @@ async def test_opencode_asks_does_as_it_is_told_and_comes_back_with_its_history(
     assert again.said("assistant")[-1] == "ECHO: and on"
     await program.call("agent.stop", agent=again.id)
     await again.knows(state="exited")
+
+
+async def test_opencode_works_in_the_mode_that_was_chosen(system: System, program: Program):
+    agent = await spawned(system, program, "opencode", "acp")
+    card = (await program.call("agent.show", agent=agent.id))["card"]
+    assert (card["mode"], card["modes"]) == ("build", ["build", "plan"])
+    await agent.turn("one")
+    assert agent.said("assistant") == ["ECHO: one"]
+    assert (await program.call("agent.configure", agent=agent.id, mode="plan"))["mode"] == "plan"
+    await agent.knows(mode="plan")
+    await agent.turn("two")
+    assert agent.said("assistant")[-1] == "ECHO: </system-reminder>", "its model is not told of the plan mode"
+    with pytest.raises(Refused, match="has no mode sleep"):
+        await program.call("agent.configure", agent=agent.id, mode="sleep")
+    await program.call("agent.configure", agent=agent.id, mode="build")
+    await agent.knows(mode="build")
+    await program.call("agent.stop", agent=agent.id)
+    await agent.knows(state="exited")
 
 
 async def test_pi_through_pi_acp_works_and_is_listed_once(system: System, program: Program):

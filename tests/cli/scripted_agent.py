@@ -22,6 +22,7 @@ class Agent:
         self._calls = 0
         self._events = 1
         self._model = "acme/parrot"
+        self._mode = "loud"
         self.entries: list[Json] = [
             _entry("e0", "user", "what do you do?"),
             _entry("e1", "assistant", "repeat"),
@@ -34,7 +35,8 @@ class Agent:
 
     def _card(self) -> Json:
         models = ["acme/parrot", "acme/owl"]
-        return {"model": self._model, "tools": [{"name": "repeat"}], "skills": [], "models": models}
+        card = {"model": self._model, "tools": [{"name": "repeat"}], "skills": [], "models": models}
+        return card | {"mode": self._mode, "modes": ["loud", "quiet"]}
 
     def answer(self, request: Json) -> None:
         params = request.get("params", {})
@@ -50,7 +52,8 @@ class Agent:
                 result = {"opcode_type": "text_display", "content": said}
             case "configure":
                 self._model = params.get("model", self._model)
-                result = {"model": self._model, "thinking": params.get("thinking")}
+                self._mode = params.get("mode", self._mode)
+                result = {"model": self._model, "thinking": params.get("thinking"), "mode": self._mode}
                 self._call("agent.changed", {"card": self._card()})
             case "stop":
                 asyncio.get_running_loop().call_soon(self._writer.close)

@@ -174,9 +174,14 @@ def test_the_doctor_finds_all_in_order(parts: Parts):
 def test_an_agent_is_given_another_model_and_the_audit_trail_says_by_whom(parts: Parts) -> None:
     told = parts.json("model", "backend")
     assert (told["model"], told["models"]) == ("acme/parrot", ["acme/parrot", "acme/owl"])
-    assert parts.run("model", "backend", "acme/owl").out == "backend uses acme/owl\n"
+    assert (told["mode"], told["modes"]) == ("loud", ["loud", "quiet"])
+    assert parts.run("model", "backend", "acme/owl").out == "backend uses acme/owl, mode: loud\n"
     _until(lambda: parts.json("show", "backend")["model"] == "acme/owl")
-    assert parts.json("model", "backend", "--thinking", "high") == {"model": "acme/owl", "thinking": "high"}
+    used = {"model": "acme/owl", "thinking": "high", "mode": "loud"}
+    assert parts.json("model", "backend", "--thinking", "high") == used
+    assert parts.json("model", "backend", "--mode", "quiet")["mode"] == "quiet"
+    _until(lambda: parts.json("show", "backend")["mode"] == "quiet")
+    assert parts.run("model", "backend").out.count("quiet") == 2
     rows = [row for row in parts.json("audit") if row["what"] == "agent.configure"]
     assert [row["details"]["model"] for row in rows if "model" in row["details"]] == 2 * ["acme/owl"]
     assert parts.run("model", "backend", "").code in {1, 2}

@@ -50,11 +50,12 @@ export function inspectorFlow(page, client) {
 
   /**
    * @param {string} agent
-   * @param {{model?: string, thinking?: string}} change
+   * @param {{[name in import("../protocol.js").Setting]?: string}} change
    */
   const configure = async (agent, change) => {
     const used = await page.ask("agent.configure", { agent, ...change });
-    if (used) page.toast(`Uses ${used.model ?? "no model"}${used.thinking ? `, thinking: ${used.thinking}` : ""}.`);
+    const more = ["thinking", "mode"].filter((name) => used?.[name]).map((name) => `, ${name}: ${used[name]}`);
+    if (used) page.toast(`Uses ${used.model ?? "no model"}${more.join("")}.`);
     else page.draw(); // what was chosen is not what is used
     client.probe();
   };
@@ -62,7 +63,7 @@ export function inspectorFlow(page, client) {
   return {
     ...disks,
     load,
-    configure: (/** @type {string} */ agent, /** @type {{model?: string, thinking?: string}} */ change) => void configure(agent, change),
+    configure: (/** @type {string} */ agent, /** @type {{[name in import("../protocol.js").Setting]?: string}} */ change) => void configure(agent, change),
     sendScroll: (/** @type {import("../protocol.js").Agent} */ agent) => void sendScroll(agent),
     scrollForm: (/** @type {Partial<import("../ui.js").Ui["scroll"]>} */ change) => page.look({ scroll: { ...page.ui.scroll, ...change } }),
     tab: (/** @type {import("../ui.js").Ui["tab"]} */ tab) => {

@@ -19,7 +19,7 @@ import { nodeFacts } from "./node.js";
  *   closeInspector: () => void,
  *   scrollForm: (change: Partial<Ui["scroll"]>) => void,
  *   sendScroll: (agent: Agent) => void,
- *   configure: (agent: string, change: {model?: string, thinking?: string}) => void,
+ *   configure: (agent: string, change: {[name in import("../protocol.js").Setting]?: string}) => void,
  *   copy: (text: string, what: string) => void,
  * }} InspectorActions
  */
@@ -151,7 +151,7 @@ const SCROLL_WORDS = /** @type {Record<string, string>} */ ({
 function modelFacts(state, agent, actions) {
   const choices = state.probe?.agent === agent.id ? state.probe.choices : null;
   const mayChoose = allows(state.me?.role, "agent.configure") && agent.state !== "exited" && agent.state !== "unreachable";
-  const row = (/** @type {"model" | "thinking"} */ name, /** @type {string | null | undefined} */ now, /** @type {string[]} */ others) => {
+  const row = (/** @type {import("../protocol.js").Setting} */ name, /** @type {string | null | undefined} */ now, /** @type {string[]} */ others) => {
     if (!mayChoose || others.length === 0) return html`<dt>${name}</dt><dd>${visible(now ?? "not told")}</dd>`;
     const known = now && !others.includes(now) ? [now, ...others] : others;
     return html`<dt><label for="choose-${name}">${name}</label></dt>
@@ -163,7 +163,8 @@ function modelFacts(state, agent, actions) {
       </dd>`;
   };
   return html`${row("model", agent.model, choices?.models ?? [])}
-  ${agent.thinking ? row("thinking", agent.thinking, choices?.thinking_levels ?? []) : nothing}`;
+  ${agent.thinking ? row("thinking", agent.thinking, choices?.thinking_levels ?? []) : nothing}
+  ${agent.mode ? row("mode", agent.mode, choices?.modes ?? []) : nothing}`;
 }
 
 /** @param {import("../protocol.js").ContextUsage | null | undefined} context */

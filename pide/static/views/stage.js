@@ -8,7 +8,7 @@ import { allows } from "../protocol.js";
 import { approvalView } from "./approval.js";
 import { composerView } from "./composer.js";
 import { entryView, runningView } from "./entry.js";
-import { ago, shortModel } from "../format.js";
+import { ago, shortModel, visible } from "../format.js";
 import { icon, logo } from "./icons.js";
 import { sidesView, terminalView } from "./terminal.js";
 import { addressOf, isProgram, lookOf } from "../ui.js";
@@ -100,7 +100,7 @@ function headView(state, ui, agent, id, actions) {
       ${backButton(actions)}
       <div class="stage-title">
         <h1>${agent.name}<span class="at">@${node?.name ?? agent.node}</span></h1>
-        <p class="stage-sub"><span title=${agent.cwd}>${agent.cwd}</span>${model ? html`<span title=${model}>${shortModel(model)}</span>` : nothing}</p>
+        <p class="stage-sub"><span title=${agent.cwd}>${agent.cwd}</span>${model ? html`<span title=${model}>${shortModel(model)}</span>` : nothing}${agent.mode ? html`<span title="mode: ${agent.mode}">${visible(agent.mode)}</span>` : nothing}</p>
       </div>
       ${sidesView(ui, agent)}
       <span class="state-pill" data-tone=${presence.tone} title=${proofs}>
