@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 PATIENCE_S = 15.0  # for what takes milliseconds on an idle machine
+START_S = 30.0  # for a process that takes half a second there
 ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -48,22 +49,29 @@ def stand_in(port: int, *arguments: str) -> Iterator[str]:
     process = subprocess.Popen([sys.executable, str(STAND_IN), "--port", str(port), *arguments])
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"{url}/", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.1)
+        _wait_for(url, process)
         yield url
     finally:
         process.terminate()
         process.wait()
 
 
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/", timeout=PATIENCE_S)
+            return
+        except OSError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
 def play(url: str, scene: str, said: str = "") -> None:
     """Make the stand-in play one scene."""
     asked = urllib.request.Request(f"{url}/scene/{scene}", method="POST", data=said.encode())
-    urllib.request.urlopen(asked, timeout=5)
+    urllib.request.urlopen(asked, timeout=PATIENCE_S)
 
 
 class Look:
