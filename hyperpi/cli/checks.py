@@ -104,9 +104,6 @@ def _home(facts: Facts) -> Check:
     except OSError as exc:
         fix = f"make {path} writable for you, or choose another with HYPERPI_HOME or --home"
         return _check(FAIL, f"{path} cannot be written: {exc.strerror}", fix)
-    if path.stat().st_mode & 0o077:
-        fix = f"chmod 700 {path}, and ask who could read it"
-        return _check(WARN, f"{path} can be read by others", fix)
     folders = [one for one in (path, facts.home.hypivisor, facts.home.node) if one.is_dir()]
     free, least = min((shutil.disk_usage(one).free, one) for one in folders)
     if free < FULL_BYTES:
@@ -114,6 +111,9 @@ def _home(facts: Facts) -> Check:
             f"the disk of {least} is full ({size(free)} free): joins, logins, spawns and scrolls are refused"
         )
         return _check(FAIL, found, "make room there; everything goes on by itself")
+    if path.stat().st_mode & 0o077:
+        fix = f"chmod 700 {path}, and ask who could read it"
+        return _check(WARN, f"{path} can be read by others", fix)
     if free < LEAST_FREE_BYTES:
         return _check(
             WARN, f"{least}: only {size(free)} are free", "free some space; a full disk stops scrolls"

@@ -55,6 +55,17 @@ def test_a_home_that_cannot_be_written_fails_with_a_fix(tmp_path: Path, home: Pa
     assert "home" in done.err
 
 
+def test_a_full_disk_is_told_before_a_folder_that_others_can_read(
+    home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o755)
+    assert "read by others" in str(by_name(run)["home"]["found"])
+    monkeypatch.setattr(checks, "FULL_BYTES", 1 << 62)
+    found = by_name(run)["home"]
+    assert (found["state"], "is full" in str(found["found"])) == ("fail", True)
+
+
 def test_a_part_that_hangs_or_refuses_is_a_finding_not_a_crash(mesh: ControlSocket, run: Run):
     mesh.mesh.answers["mesh.get"] = Refused(-32029, "too busy", hint="wait")
     done = run("doctor")
