@@ -62,6 +62,7 @@ class AgentRecord:
     ending: contract.Ending | None = None
     last_output: str = ""  # the last lines that it showed, of one that ended otherwise than well
     interrupted: bool = False  # it ended in the middle of a turn
+    left_nothing: bool = False  # its conversation was never written down where it could be gone on with
     args: tuple[str, ...] = ()  # that it was spawned with
     headless: bool = False
     resumed_from: AgentId | None = None
@@ -92,14 +93,19 @@ def agent_id(instance: str) -> AgentId:
 
 def resume_of(record: AgentRecord) -> Literal["offered", "possible"] | None:
     """Whether an ended agent's conversation can be gone on with, and is worth offering to be."""
-    kind = kind_named(record.kind)
-    if record.live or record.resumed_as is not None or record.session is None or kind.resumed is None:
-        return None
-    if kind.resumed(record.args, past_of(record)) is None:
+    if record.left_nothing or not may_be_resumed(record):
         return None
     why = record.ending.why if record.ending else "unknown"
     broke_off = why == "reboot" or (record.interrupted and why in MISHAPS)
     return "offered" if broke_off else "possible"
+
+
+def may_be_resumed(record: AgentRecord) -> bool:
+    """Whether an ended agent could be gone on with, if it has left its conversation."""
+    kind = kind_named(record.kind)
+    if record.live or record.resumed_as is not None or record.session is None or kind.resumed is None:
+        return False
+    return kind.resumed(record.args, past_of(record)) is not None
 
 
 def past_of(record: AgentRecord) -> Past:

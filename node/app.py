@@ -38,6 +38,7 @@ from node.histories import Histories
 from node.keeper_files import Ended, Kept, end_of
 from node.keepers import KeeperBook
 from node.keeping.link import TERMINALS
+from node.leavings import Leavings
 from node.link import Link
 from node.load import LoadMeter
 from node.local_endpoint import LocalEndpoint, local_token
@@ -168,7 +169,8 @@ class Node:
         self.local = LocalEndpoint(here, local_token(self.folder / "token"))
         self.control = ControlSocket(self.owner, self.owner.owner, self.agents.by_process)
         self.agents.observers += [self.store, self.backend, self.link, self.scrolls, self.prompts]
-        self.agents.observers += [self.approvals, self.terminals, histories, self.watching]
+        self.leavings = Leavings(self.agents)
+        self.agents.observers += [self.approvals, self.terminals, histories, self.watching, self.leavings]
         self.approvals.use(self.keepers.answer_dialog)
 
     # --- what it looks like ----------------------------------------------------------------------------
@@ -244,6 +246,7 @@ class Node:
                     "approval-store": self._approval_store.run(),
                     "approvals": self.approvals.run(),
                     "watching": self.watching.run(),
+                    "leavings": self.leavings.run(),
                     "scrolls": self.scrolls.run(),
                     "mirrors": self.mirrors.run(),
                     "banks": self.banks.run(),
