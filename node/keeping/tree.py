@@ -34,7 +34,7 @@ class Tree:
         children: dict[int, list[int]] = {}
         for pid, process in table.items():
             children.setdefault(process.parent, []).append(pid)
-            left = process.session and process.session not in table
+            left = process.session and process.session not in table and pid != spare
             if (ours and self.pid in (process.group, process.session)) or (
                 mark and left and has_in_environment(pid, mark)
             ):

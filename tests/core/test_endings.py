@@ -31,6 +31,7 @@ def ended(**facts: object) -> Ended:
             "crash",
             "exit code 1: no tea",
         ),
+        ({"code": 1, "output": "no tea\n╰────\ufffd\n"}, "crash", "exit code 1: no tea"),
         ({"signal": "SIGKILL", "output": "\x1b[2Ksomething else"}, "killed", "killed by SIGKILL"),
         ({"signal": "SIGSEGV"}, "crash", "killed by SIGSEGV"),
         ({"signal": "SIGKILL"}, "killed", "killed by SIGKILL"),

@@ -520,6 +520,25 @@ async def test_a_node_that_an_agent_started_is_spared_with_all_that_it_keeps(rig
     assert set(tree.known) == {one.pid, *family}
 
 
+async def test_a_node_that_was_left_in_the_background_is_spared_too(rig: Rig) -> None:
+    files = rig.work / "background", rig.work / "daemon"
+    one = await rig.start_python(BACKGROUND, *map(str, files))
+    [background], [daemon] = [await pids_written_to(file, 1) for file in files]
+    tree = Tree(one.pid, one.pid_start)
+    try:
+        await until(lambda: processes()[background].session not in processes())
+        tree.look(spare=background, mark=f"HYPERPI_AGENT={one.agent}")
+        assert background not in tree.known
+        tree.look(spare=None, mark="HYPERPI_AGENT=another")
+        assert background not in tree.known
+        tree.look(spare=None, mark=f"HYPERPI_AGENT={one.agent}")
+        assert background in tree.known
+        assert daemon not in tree.known
+    finally:
+        for pid in (background, daemon):
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_a_tree_never_takes_in_strangers_that_got_its_pid() -> None:
     tree = Tree(os.getpgid(0), "another start")
     tree.look(spare=None)
