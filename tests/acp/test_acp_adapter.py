@@ -214,6 +214,8 @@ async def test_an_adapter_that_is_killed_takes_its_agent_along_and_leaves_what_w
     pid = (await doer.knows(state="working"))["pid"]
     os.kill(pid, signal.SIGKILL)
     assert "SIGKILL" in await why(doer.program, doer.id)
+    ended = await doer.knows(state="exited", resume="offered")
+    assert (ended["ending"]["why"], ended["ending"]["signal"]) == ("killed", "SIGKILL")
     snapshot = (await doer.program.call("agent.snapshot", agent=doer.id))["snapshot"]
     assert [text_of(entry).strip() for entry in snapshot["entries"]][-1] == "one two three"
     assert snapshot["entries"][-1]["interrupted"]

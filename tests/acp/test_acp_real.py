@@ -86,6 +86,32 @@ async def test_opencode_asks_does_as_it_is_told_and_comes_back_with_its_history(
     await again.knows(state="exited")
 
 
+async def test_a_turn_that_the_end_of_its_adapter_cut_off_is_offered_to_be_gone_on_with(
+    system: System, program: Program
+):
+    agent = await spawned(system, program, "opencode", "acp")
+    await agent.turn("one")
+    await agent.turn("think: two")
+    before = agent.said("user", "assistant")
+    await agent.prompt("hold: three")
+    await agent.until(lambda: "three" in agent.told.text(), "the first words")
+    os.kill((await agent.knows(state="working"))["pid"], signal.SIGKILL)
+    await agent.knows(state="exited", resume="offered")
+    # Its keeper tells why a moment after the kernel tells the end.
+    await agent.until(lambda: program.agents[agent.id]["ending"], "why it ended")
+    ending = program.agents[agent.id]["ending"]
+    assert (ending["why"], ending["signal"]) == ("killed", "SIGKILL")
+
+    again = await resumed(program, agent)
+    assert again.said("user", "assistant")[: len(before) + 1] == [*before, "hold: three"]
+    assert (await agent.knows())["resume"] is None, "it would go on twice"
+    await again.turn("four")
+    assert again.said("user")[-1] == "four"
+    assert again.said("assistant")[-1] == "ECHO: four"
+    await program.call("agent.stop", agent=again.id)
+    await again.knows(state="exited")
+
+
 async def test_opencode_works_in_the_mode_that_was_chosen(system: System, program: Program):
     agent = await spawned(system, program, "opencode", "acp")
     card = (await program.call("agent.show", agent=agent.id))["card"]
