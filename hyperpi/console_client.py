@@ -13,7 +13,7 @@ import grpc
 import msgspec
 
 from hyperpi import strict_json
-from hyperpi.address import agent_of, terminal_stream
+from hyperpi.address import agent_of, is_terminal, new_id, terminal_stream
 from hyperpi.bank_mirror import BankMirror, MirroredBank
 from hyperpi.errors import CursorCompacted, NodeUnreachable, NotFound
 from hyperpi.event import Cursor, Reset
@@ -21,6 +21,7 @@ from hyperpi.mesh_view import MeshView
 from hyperpi.redial import backoff, error_of
 from hyperpi.ring import Ring
 from hyperpi.roles import Caller
+from hyperpi.soon import Soon
 from hyperpi.wire import convert
 from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 CALL_S = 30.0  # the longest that a method may take: a spawn on a slow disk
 OPEN_S = 10.0
+COUNT_S = 0.25  # viewers that come and go within it are told of at once
 MIRROR_BYTES = 10 << 20  # above the 8 MiB at which a slow viewer is closed
 
 CHANNEL_OPTIONS = (
@@ -74,6 +76,9 @@ class ConsoleClient:
         self._stub = console_pb2_grpc.ConsoleStub(channel)
         self._feeds: dict[str, Mirror] = {}
         self._banks: dict[tuple[str, int], BankMirror] = {}
+        self._miscounted: set[Mirror] = set()
+        self._count_soon = Soon(COUNT_S, self._begin_count)
+        self._counting: asyncio.Task[None] | None = None
 
     def redial(self, channel: grpc.aio.Channel) -> None:
         """From now on by another channel; what follows an agent or a bank goes on there where it was.
@@ -102,6 +107,9 @@ class ConsoleClient:
                 self.view.wake()  # it may not be what viewers should look at any more
                 await asyncio.sleep(next(waits))
         finally:
+            self._count_soon.close()
+            if self._counting is not None:
+                self._counting.cancel()
             for feed in list(self._feeds.values()):
                 feed.close()
             for bank in list(self._banks.values()):
@@ -166,10 +174,34 @@ class ConsoleClient:
             raise
         return feed
 
-    def attach(self, stream: str, cursor: Cursor | None) -> Any:
+    def attach(self, stream: str, cursor: Cursor | None, feed: str, viewers: int) -> Any:
         """Open an Attach stream."""
         epoch, seq = (cursor.epoch, cursor.seq) if cursor else ("", 0)
-        return self._stub.Attach(console_pb2.AttachRequest(agent=stream, epoch=epoch, seq=seq))
+        return self._stub.Attach(
+            console_pb2.AttachRequest(agent=stream, epoch=epoch, seq=seq, feed=feed, viewers=viewers)
+        )
+
+    def miscounted(self, mirror: "Mirror") -> None:
+        """The hypivisor does not know yet how many share a mirror."""
+        self._miscounted.add(mirror)
+        self._count_soon.ask()
+
+    def _begin_count(self) -> None:
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count(), name="count-viewers")
+        else:
+            self._count_soon.ask()  # one at a time, or an older number could come last
+
+    async def _count(self) -> None:
+        mirrors, self._miscounted = self._miscounted, set()
+        counts = [count for mirror in mirrors if (count := mirror.counted()) is not None]
+        if not counts:
+            return
+        try:
+            await self._stub.Count(console_pb2.ViewerCounts(counts=counts), timeout=OPEN_S)
+        except grpc.aio.AioRpcError as exc:
+            # One that went away hears it when the streams are opened again; one too old counts us as one.
+            log.debug("viewers were not counted code=%s", exc.code())
 
     async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> MirroredBank:
         """See viewer.Backend."""
@@ -208,6 +240,8 @@ class Mirror:
         self.ended: Reset | None = None
         self._client = client
         self._users = 0
+        self._name = ""  # of the present stream, where viewers are counted
+        self._told = 0  # how many the hypivisor was told of for it; 0: not open yet
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
         self._snapshot: asyncio.Task[tuple[Cursor, bytes]] | None = None
@@ -227,12 +261,26 @@ class Mirror:
     def retain(self) -> None:
         """One more viewer."""
         self._users += 1
+        self._count()
 
     def release(self) -> None:
         """See viewer.Feed: the last one closes the stream."""
         self._users -= 1
         if self._users <= 0:
             self.close()
+        else:
+            self._count()
+
+    def _count(self) -> None:
+        if self._told and self._users != self._told:
+            self._client.miscounted(self)
+
+    def counted(self) -> console_pb2.ViewerCount | None:
+        """What the hypivisor has to be told of its viewers now, if anything."""
+        if not self._told or self._users in {0, self._told}:
+            return None
+        self._told = self._users
+        return console_pb2.ViewerCount(feed=self._name, viewers=self._users)
 
     def close(self) -> None:
         """End the stream."""
@@ -261,7 +309,13 @@ class Mirror:
         try:
             while self.ended is None:
                 try:
-                    async for batch in self._client.attach(self.stream, cursor):
+                    # Whoever looks at a terminal follows the agent as well, and is counted there.
+                    self._name, self._told = "" if is_terminal(self.stream) else new_id("f"), 0
+                    viewers = max(1, self._users)
+                    async for batch in self._client.attach(self.stream, cursor, self._name, viewers):
+                        if self._name and batch.HasField("opened"):
+                            self._told = viewers
+                            self._count()
                         self._take(batch)
                         waits = backoff()
                         if self.ended is not None:

@@ -46,7 +46,8 @@ class FrontEnds(Protocol):
 class FeedWatcher:
     """One front end's stream of one agent: bounded, ended rather than waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, viewers: int) -> None:
+        self.viewers = viewers
         self.queue: FrameQueue[mesh_pb2.EventRun] = FrameQueue(MAX_FEED_BYTES)
         self.over: tuple[grpc.StatusCode, str] | None = None
 
@@ -76,6 +77,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         self._methods = methods
         self._front_ends = front_ends
         self._notices = notices
+        self._counted: dict[str, tuple[str, FeedWatcher]] = {}  # by a front end's name for it
 
     async def Watch(
         self, request: console_pb2.WatchRequest, context: Any
@@ -113,7 +115,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
     ) -> AsyncIterator[console_pb2.FeedBatch]:
         """One agent's events after a cursor, or what its terminal shows."""
         stream = request.agent
-        watcher = FeedWatcher()
+        watcher = FeedWatcher(max(1, request.viewers))
         try:
             opened = await self._links.watch(
                 stream, convert.cursor_from_wire(request.epoch, request.seq), watcher
@@ -121,6 +123,8 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         except HyperPiError as exc:
             await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
             return
+        if request.feed:
+            self._counted[request.feed] = (stream, watcher)
         try:
             yield console_pb2.FeedBatch(opened=opened)
             while watcher.over is None:
@@ -133,7 +137,18 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         except HyperPiError as exc:
             await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
         finally:
+            if self._counted.get(request.feed) == (stream, watcher):
+                del self._counted[request.feed]
             self._links.unwatch(stream, watcher)
+
+    async def Count(self, request: console_pb2.ViewerCounts, _context: Any) -> console_pb2.ViewerCountsTaken:
+        """How many viewers share streams by now."""
+        for told in request.counts:
+            if told.feed in self._counted:
+                stream, watcher = self._counted[told.feed]
+                watcher.viewers = max(1, told.viewers)
+                self._links.count(stream)
+        return console_pb2.ViewerCountsTaken()
 
     async def WatchBank(
         self, request: console_pb2.WatchBankRequest, context: Any

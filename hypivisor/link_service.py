@@ -147,7 +147,8 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         link = self.link(self.registry.find(agent_of(stream)).node.id)
 
         def begin() -> None:
-            self._count(stream, self.demand.add(stream, watcher))
+            self.demand.add(stream, watcher)
+            self.count(stream)
 
         try:
             return await link.subscribe(stream, cursor, watcher, begin)
@@ -158,7 +159,7 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
     def unwatch(self, stream: str, watcher: Watcher) -> None:
         """Stop following; when it was the last, the node stops sending."""
         left = self.demand.remove(stream, watcher)
-        self._count(stream, left)
+        self.count(stream)
         for link in self.links.values():
             link.unsubscribe(watcher)
         if left:
@@ -167,9 +168,16 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         with contextlib.suppress(HyperPiError):
             self._unsubscribe(self.link(self.registry.find(agent_of(stream)).node.id), stream)
 
-    def _count(self, stream: str, watchers: int) -> None:
-        if not is_terminal(stream):  # whoever looks at a terminal follows the agent as well
-            self.registry.watched(agent_of(stream), watchers)
+    def count(self, stream: str) -> None:
+        """Other front ends follow a stream, or other numbers of their viewers do."""
+        if is_terminal(stream):  # whoever looks at a terminal follows the agent as well
+            return
+        agent = agent_of(stream)
+        viewers = sum(watcher.viewers for watcher in self.demand.of(stream))  # front ends are few
+        self.registry.watched(agent, viewers)
+        node = self.registry.node_of(agent)
+        if viewers and node is not None and (link := self.links.get(node)) is not None:
+            link.send(viewers=mesh_pb2.Viewers(agent=agent, viewers=viewers))
 
     def _unsubscribe(self, link: NodeLink, stream: str) -> None:
         """Nobody watches any more; but somebody who has just asked would be left without events."""

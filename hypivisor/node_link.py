@@ -25,6 +25,8 @@ SUBSCRIBE_S = 10.0
 class Watcher(Protocol):
     """A front end's stream of one agent's events."""
 
+    viewers: int  # who share it
+
     def events(self, run: mesh_pb2.EventRun) -> None:
         """Live events, or a replay meant for it alone."""
 

@@ -45,8 +45,16 @@ class OwnersConsole(console_pb2_grpc.ConsoleServicer):
     ) -> AsyncIterator[console_pb2.FeedBatch]:
         """One agent's events: see ConsoleService."""
         link = await self._link(context)
+        request.feed = _own(link, request.feed)
         async for batch in _while_linked(link, self._console.Attach(request, context)):
             yield batch
+
+    async def Count(self, request: console_pb2.ViewerCounts, context: Any) -> console_pb2.ViewerCountsTaken:
+        """How many viewers of the machine share its own streams: see ConsoleService."""
+        link = await self._link(context)
+        for told in request.counts:
+            told.feed = _own(link, told.feed)
+        return await self._console.Count(request, context)
 
     async def WatchBank(
         self, request: console_pb2.WatchBankRequest, context: Any
@@ -74,6 +82,11 @@ class OwnersConsole(console_pb2_grpc.ConsoleServicer):
         kind, _, which = notice.topic.partition(":")
         record = self._links.registry.nodes.get(node)
         return kind == "agent" and record is not None and AgentId(which) not in record.agents
+
+
+def _own(link: NodeLink, feed: str) -> str:
+    """The name of a machine's stream, which no other machine's can be."""
+    return f"{link.node}/{feed}" if feed else ""
 
 
 async def _while_linked(link: NodeLink, stream: AsyncIterator[T]) -> AsyncIterator[T]:

@@ -67,7 +67,7 @@ class Registry:
     def __init__(self, view: MeshView) -> None:
         self.view = view
         self.nodes: dict[NodeId, NodeRecord] = {}
-        self.watchers: dict[AgentId, int] = {}
+        self.watchers: dict[AgentId, int] = {}  # over the mesh; a node reports its own
         self._node_of: dict[AgentId, NodeId] = {}
         self._pending: frozenset[str] = frozenset()
         self._certificates: dict[NodeId, contract.Certificate] = {}
@@ -198,7 +198,7 @@ class Registry:
         self.view.put({item: strict_json.encode(node) for item, node in waiting.items()}, gone=gone)
 
     def watched(self, agent: AgentId, count: int) -> None:
-        """How many viewers follow an agent."""
+        """How many viewers follow an agent over the mesh."""
         if self.watchers.get(agent, 0) == count:
             return
         self.watchers[agent] = count
@@ -219,6 +219,10 @@ class Registry:
         if record is None:
             raise NotFound(f"no node {text}", hint="`hyperpi node ls` lists them")
         return record
+
+    def node_of(self, agent: AgentId) -> NodeId | None:
+        """Whose agent it is."""
+        return self._node_of.get(agent)
 
     def is_online(self, node: str) -> bool:
         """Whether a node is linked now."""
@@ -310,13 +314,17 @@ class Registry:
             **fields,
             "node": record.id,
             "address": f"{fields['name']}@{record.name}",
-            "watchers": self.watchers.get(fields["id"], 0),
+            "watchers": self.watchers.get(fields["id"], 0) + self._on_its_machine(record, fields),
         }
         if record.state != "online" and fields["state"] != "exited":
             # Nobody can vouch for it: the light goes out, what it was doing is told as the past.
             shown["state"], shown["was"] = "unreachable", fields["state"]
             shown["detail"] = f"{record.name} is {record.state}; it was {fields['state']} when last heard of"
         return strict_json.encode(shown)
+
+    def _on_its_machine(self, record: NodeRecord, fields: Fields) -> int:
+        count = fields.get("watchers")
+        return count if record.state == "online" and isinstance(count, int) else 0
 
     def _node_json(self, record: NodeRecord) -> bytes:
         return strict_json.encode(

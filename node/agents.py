@@ -53,6 +53,9 @@ class Observer:
     def agent_changed(self, agent: AgentId) -> None:
         """Its record is new or different."""
 
+    def watchers_changed(self, agent: AgentId, *, here: bool) -> None:
+        """More or fewer follow it, on this machine (`here`) or over the mesh."""
+
     def agent_gone(self, agent: AgentId) -> None:
         """It was forgotten."""
 
@@ -75,7 +78,8 @@ class Agents:
     def __init__(self, roster: Roster, *, node: str, node_name: str) -> None:
         self.roster = roster
         self.node, self.node_name = node, node_name
-        self.watchers: dict[AgentId, int] = {}
+        self.watchers: dict[AgentId, int] = {}  # on this machine
+        self._watchers_afar: dict[AgentId, int] = {}
         self.loads: dict[AgentId, contract.Load] = {}
         self.observers: list[Observer] = []
         self.pending: Callable[[AgentId], list[contract.Approval]] = lambda _: []  # what it waits for
@@ -102,7 +106,7 @@ class Agents:
             record,
             node=self.node,
             node_name=self.node_name,
-            watchers=self.watchers.get(agent, 0),
+            watchers=self.watchers.get(agent, 0) + self._watchers_afar.get(agent, 0),
             pending=len(self.pending(agent)),
             load=self.loads.get(agent),
         )
@@ -134,8 +138,18 @@ class Agents:
         return agent in self._connections
 
     def watched(self, agent: AgentId, count: int) -> None:
-        """How many viewers on this machine follow an agent; the hypivisor counts those of the mesh."""
-        self.watchers[agent] = count
+        """How many viewers on this machine follow an agent."""
+        if self.watchers.get(agent, 0) != count:
+            self.watchers[agent] = count
+            for observer in self.observers:
+                observer.watchers_changed(agent, here=True)
+
+    def watched_afar(self, agent: AgentId, count: int) -> None:
+        """How many follow it over the mesh, as the hypivisor counts them."""
+        if agent in self.roster and self._watchers_afar.get(agent, 0) != count:
+            self._watchers_afar[agent] = count
+            for observer in self.observers:
+                observer.watchers_changed(agent, here=False)
 
     def set_name(self, node: str, node_name: str) -> None:
         """The mesh has given this node another id or name: every agent's address changes."""
@@ -379,7 +393,7 @@ class Agents:
         self._dropped_from_roster(agent)
 
     def _dropped_from_roster(self, agent: AgentId) -> None:
-        for table in (self._queues, self._logs, self.watchers, self.loads):
+        for table in (self._queues, self._logs, self.watchers, self._watchers_afar, self.loads):
             table.pop(agent, None)
         self._beats.forget(agent)
         if (timer := self._quiet.pop(agent, None)) is not None:

@@ -203,7 +203,6 @@ class Backend(Observer):
         agents = self._desks.agents
         if agent in agents.roster:  # else it was forgotten while somebody looked
             agents.watched(agent, len(self._feeds.get(agent, ())))
-            self.agent_changed(agent)
 
     # --- observer of agents ----------------------------------------------------------------------------
 
@@ -211,6 +210,10 @@ class Backend(Observer):
         """See node.agents.Observer."""
         shape = self._desks.agents.shape(agent)
         self.view.put({}, {agent: strict_json.encode(shape)})
+
+    def watchers_changed(self, agent: AgentId, *, here: bool) -> None:
+        """See node.agents.Observer."""
+        self.agent_changed(agent)
 
     def agent_gone(self, agent: AgentId) -> None:
         """See node.agents.Observer."""

@@ -25,6 +25,7 @@ from hyperpi.errors import HyperPiError, NodeUnreachable
 from hyperpi.event import Reset
 from hyperpi.frames import BATCH_BYTES, FrameQueue
 from hyperpi.roles import Caller
+from hyperpi.soon import Soon
 from hyperpi.wire.hyperpi.v1 import mesh_pb2, mesh_pb2_grpc
 from node.agents import Agents, Observer
 from node.bank_feeds import BankFeeds
@@ -41,6 +42,7 @@ LAST_RETRY_S = 2.0  # a restarted hypivisor is whole again within 5 s
 REFUSED_RETRY_S = 60.0  # nothing but a person changes a refusal, and a join that replaces it wakes us
 STATUS_S = 10.0
 MISSED_BEATS = 3
+COUNT_S = 0.25  # viewers that come and go within it are one report
 
 REFUSALS = frozenset(
     {
@@ -155,6 +157,8 @@ class Link(Observer):
         self._banks = LinkBanks(banks, lambda: agents.node, self._wake)
         self._calls = LinkCalls(call, self._put)
         self._leaving: str | None = None
+        self._count_soon = Soon(COUNT_S, self._report_counts)
+        self._miscounted: set[AgentId] = set()
         self._retry_now = asyncio.Event()
         self._beat_s = 5.0  # until the welcome says otherwise
 
@@ -214,8 +218,20 @@ class Link(Observer):
             self._changed[agent] = None
             self._wake()
 
+    def watchers_changed(self, agent: AgentId, *, here: bool) -> None:
+        """See node.agents.Observer. Those of the mesh are what the hypivisor told us."""
+        if here and self._queue is not None:
+            self._miscounted.add(agent)
+            self._count_soon.ask()
+
+    def _report_counts(self) -> None:
+        for agent in self._miscounted:
+            self.agent_changed(agent)
+        self._miscounted.clear()
+
     def agent_gone(self, agent: AgentId) -> None:
         """See node.agents.Observer."""
+        self._miscounted.discard(agent)
         self._changed.pop(agent, None)
         self._streams.unsubscribe(agent)
         self._streams.unsubscribe(terminal_stream(agent))
@@ -328,6 +344,8 @@ class Link(Observer):
             self._mirrors.unlinked()
             self._state_changed()
         self._streams.close()
+        self._count_soon.close()
+        self._miscounted.clear()
         self._banks.close()
         self._calls.lost()
 
@@ -420,6 +438,8 @@ class Link(Observer):
                 self._streams.subscribe(frame.subscribe)
             case "unsubscribe":
                 self._streams.unsubscribe(frame.unsubscribe.agent)
+            case "viewers":
+                self._streams.viewers(frame.viewers)
             case "watch_bank":
                 self.send(reply=self._banks.watch(frame.watch_bank))
             case "unwatch_bank":
@@ -451,6 +471,7 @@ class Link(Observer):
     def _report(self, agent: AgentId) -> mesh_pb2.AgentReport:
         record = self.agents.roster.get(agent)
         shape: Json = msgspec.to_builtins(self.agents.shape(agent))
+        shape["watchers"] = self.agents.watchers.get(agent, 0)  # the hypivisor counts the others
         shape["skills"] = [s.get("name", "") if isinstance(s, dict) else str(s) for s in record.skills]
         return mesh_pb2.AgentReport(agent=agent, agent_json=strict_json.encode(shape))
 

@@ -60,6 +60,7 @@ class LinkStreams:
         if watch is None:
             self._watches[stream] = _Watch(ring, start)
             ring.listen(self._wake)
+            self._count(stream, 1)  # at least, until it is told better
         elif start < watch.seq:
             self._replay(wanted.subscription, stream, ring, start, watch.seq)
         # Else the others are behind the newcomer: it skips what it already has.
@@ -69,8 +70,18 @@ class LinkStreams:
         """Nobody follows it any more; harmless when repeated."""
         if (watch := self._watches.pop(stream, None)) is not None:
             watch.ring.unlisten(self._wake)
+            self._count(stream, 0)
             if is_terminal(stream):
                 self._terminals.release(agent_of(stream))
+
+    def viewers(self, told: mesh_pb2.Viewers) -> None:
+        """How many share what is sent of an agent."""
+        if told.agent in self._watches:
+            self._count(told.agent, told.viewers)
+
+    def _count(self, stream: str, viewers: int) -> None:
+        if not is_terminal(stream):  # whoever looks at a terminal follows the agent as well
+            self._agents.watched_afar(agent_of(stream), viewers)
 
     def reset(self, stream: str, reset: Reset) -> None:
         """Its epoch is over: whoever follows it is told, and asks again."""

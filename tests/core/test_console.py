@@ -20,7 +20,7 @@ from hyperpi.frames import FrameQueue
 from hyperpi.mesh_view import MeshView
 from hyperpi.roles import Caller
 from hyperpi.wire import convert
-from hyperpi.wire.hyperpi.v1 import console_pb2_grpc, mesh_pb2
+from hyperpi.wire.hyperpi.v1 import console_pb2, console_pb2_grpc, mesh_pb2
 from hypivisor.console_service import ConsoleService
 from hypivisor.link_service import LinkService
 from hypivisor.node_link import NodeLink
@@ -330,6 +330,61 @@ async def test_everybody_who_follows_an_agent_shares_one_stream(mesh, client, no
     await mirrored(two, 0, 4)
     two.release()
     await until(lambda: not mesh.service.registry.watchers, mesh.service.registry.view)
+
+
+async def test_viewers_are_counted_not_front_ends_and_a_storm_of_them_is_told_in_a_breath(mesh, client):
+    service, told = mesh.service, []
+    counted = service.count
+    service.count = lambda stream: (counted(stream), told.append(service.registry.watchers.get(LEAD, 0)))
+    feeds = [await client.feed(LEAD, None) for _ in range(300)]
+    await until(lambda: service.registry.watchers == {LEAD: 300}, service.registry.view)
+    assert len(told) < 30
+    async with connected(mesh) as other:
+        feeds.append(await other.feed(LEAD, None))
+        await until(lambda: service.registry.watchers == {LEAD: 301}, service.registry.view)
+        for feed in feeds[:298]:
+            feed.release()
+        await until(lambda: service.registry.watchers == {LEAD: 3}, service.registry.view)
+    await until(lambda: service.registry.watchers == {LEAD: 2}, service.registry.view)
+    assert len(told) < 60
+
+
+async def test_viewers_are_counted_again_when_a_stream_is_opened_again(mesh, client, node):
+    feeds = [await client.feed(LEAD, None) for _ in range(3)]
+    await until(lambda: mesh.service.registry.watchers == {LEAD: 3}, mesh.service.registry.view)
+    await node.drop()
+    await until(lambda: not mesh.service.registry.watchers, mesh.service.registry.view)
+    node.join()
+    await until(lambda: mesh.service.registry.watchers == {LEAD: 3}, mesh.service.registry.view)
+    assert not any(feed.ended for feed in feeds)
+
+
+async def test_a_front_end_that_counts_nobody_is_one(mesh, client):
+    stub = console_pb2_grpc.ConsoleStub(client._channel)
+    stream = stub.Attach(console_pb2.AttachRequest(agent=LEAD))
+    await stream.read()
+    assert mesh.service.registry.watchers == {LEAD: 1}
+    stream.cancel()
+
+
+async def test_an_older_hypivisor_is_asked_no_less_for_not_counting(mesh, client, monkeypatch, node):
+    async def too_old(_self: Any, _request: Any, context: Any) -> None:
+        refused.set()
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
+
+    refused = asyncio.Event()
+    monkeypatch.setattr(ConsoleService, "Count", too_old)
+    await mesh.stop()
+    await mesh.start()
+    node._service = mesh.service
+    node.join()
+    one, two = await client.feed(LEAD, None), await client.feed(LEAD, None)
+    async with asyncio.timeout(PATIENCE_S):
+        await refused.wait()
+    node.emit(2)
+    await mirrored(one, 0, 2)
+    assert mesh.service.registry.watchers == {LEAD: 1}
+    two.release()
 
 
 async def test_a_stream_begins_after_the_cursor_that_a_viewer_brings(client, node):

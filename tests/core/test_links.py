@@ -24,7 +24,8 @@ MESH = "abcdefghijklmnop"
 class Watching:
     """A front end's stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, viewers: int = 1) -> None:
+        self.viewers = viewers
         self.seqs: list[int] = []
         self.gone = False
         self.resets: list[Reset] = []
@@ -48,6 +49,7 @@ class SmallNode:
         self.head = 0
         self.sent = 0  # up to here everything went to whoever watches
         self.watched = False
+        self.viewers = 0
         self._on_their_way: list[mesh_pb2.NodeFrame] = []
 
     def emit(self) -> None:
@@ -65,6 +67,8 @@ class SmallNode:
                 self._subscribe(frame.subscribe)
             elif kind == "unsubscribe":
                 self.watched = False
+            elif kind == "viewers":
+                self.viewers = frame.viewers.viewers
 
     def arrive(self) -> None:
         """What is on its way to the hypivisor arrives."""
@@ -158,6 +162,7 @@ async def watching(
     node.take()
     node.arrive()
     await task
+    node.take()
 
 
 async def test_a_watcher_gets_everything_after_its_cursor_once(service, node):
@@ -182,6 +187,20 @@ async def test_the_node_stops_sending_when_the_last_watcher_leaves(service, node
     service.unwatch(LEAD, watcher)
     node.take()
     assert not node.watched and service.registry.watchers == {}
+
+
+async def test_a_node_is_told_how_many_follow_its_agent_over_all_front_ends(service, node):
+    one, other = Watching(3), Watching(2)
+    await watching(service, node, one)
+    await watching(service, node, other)
+    assert service.registry.watchers == {LEAD: 5} and node.viewers == 5
+    one.viewers = 1
+    service.count(LEAD)
+    node.take()
+    assert service.registry.watchers == {LEAD: 3} and node.viewers == 3
+    service.unwatch(LEAD, other)
+    node.take()
+    assert service.registry.watchers == {LEAD: 1} and node.viewers == 1
 
 
 async def test_who_asks_while_the_last_watcher_leaves_gets_events(service, node):

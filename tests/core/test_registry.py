@@ -179,6 +179,14 @@ def test_watchers_are_shown_and_vanish(registry: Registry):
     assert shown(registry, "a-lead")["watchers"] == 0
 
 
+def test_those_who_look_on_an_agents_own_machine_count_as_long_as_that_is_there(registry: Registry):
+    registry.report(DEN, [{**agent("lead"), "watchers": 3}])
+    registry.watched(AgentId("a-lead"), 2)
+    assert shown(registry, "a-lead")["watchers"] == 5
+    registry.unlink(DEN, "disconnected", 1.0)
+    assert shown(registry, "a-lead")["watchers"] == 2
+
+
 @pytest.fixture
 def crowd(registry: Registry) -> Registry:
     registry.replace_agents(DEN, [agent("lead", skills=("postgres",)), agent("old", "exited")])

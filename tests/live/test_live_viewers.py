@@ -1,6 +1,7 @@
 """What a program on /ws sees and does: the roster, an agent's stream, prompts, and answers to nonsense."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -371,6 +372,27 @@ async def test_the_nodes_own_ws_lists_its_agents_and_takes_prompts(system: Syste
         await near.knows(agent.id, watchers=1)
         await near.call("agent.detach", agent="homely")
         await near.knows(agent.id, watchers=0)
+
+
+async def test_everybody_who_looks_is_counted_wherever_they_look(system: System):
+    token = (system.home / "node" / "token").read_text().strip()
+    async with contextlib.AsyncExitStack() as stack:
+        agent = await stack.enter_async_context(system.agent("watched"))
+        far = [await stack.enter_async_context(system.program()) for _ in range(3)]
+        near = await stack.enter_async_context(system.program(system.said("node")["ws"], token))
+        for viewer in (*far, near):
+            await viewer.knows(agent.id, state="idle")
+            await viewer.attach("watched")
+        for viewer in (far[0], near):
+            await viewer.knows(agent.id, watchers=4)
+        assert (await far[1].call("agent.show", agent="watched"))["watchers"] == 4
+        await far[0].call("agent.detach", agent=agent.id)
+        await far[1].leave()
+        for viewer in (far[2], near):
+            await viewer.knows(agent.id, watchers=2)
+        await near.call("agent.detach", agent=agent.id)
+        for viewer in (far[2], near):
+            await viewer.knows(agent.id, watchers=1)
 
 
 async def test_an_unknown_agents_address_says_so(system: System):

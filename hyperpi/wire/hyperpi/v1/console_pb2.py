@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from hyperpi.wire.hyperpi.v1 import mesh_pb2 as hyperpi_dot_v1_dot_mesh__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hyperpi/v1/console.proto\x12\nhyperpi.v1\x1a\x15hyperpi/v1/mesh.proto\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03url\x18\x01 \x01(\t\"\xf0\x01\n\nMeshChange\x12\x0c\n\x04mesh\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x0c\n\x04\x66rom\x18\x03 \x01(\x04\x12\x0b\n\x03rev\x18\x04 \x01(\x04\x12\r\n\x05whole\x18\x05 \x01(\x08\x12\x1f\n\x05nodes\x18\x06 \x03(\x0b\x32\x10.hyperpi.v1.Item\x12 \n\x06\x61gents\x18\x07 \x03(\x0b\x32\x10.hyperpi.v1.Item\x12\x0c\n\x04gone\x18\x08 \x03(\t\x12\x13\n\x0blimits_json\x18\t \x01(\x0c\x12#\n\x07notices\x18\n \x03(\x0b\x32\x12.hyperpi.v1.Notice\x12\x10\n\x08mesh_tag\x18\x0b \x01(\t\" \n\x04Item\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\x0c\":\n\rAttachRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\"W\n\tFeedBatch\x12&\n\x06opened\x18\x01 \x01(\x0b\x32\x16.hyperpi.v1.Subscribed\x12\"\n\x04runs\x18\x02 \x03(\x0b\x32\x14.hyperpi.v1.EventRun\"=\n\x10WatchBankRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61nk\x18\x02 \x01(\r\x12\r\n\x05whole\x18\x03 \x01(\x08\"<\n\tBankBatch\x12\x0c\n\x04node\x18\x01 \x01(\t\x12!\n\x04rows\x18\x02 \x03(\x0b\x32\x13.hyperpi.v1.BankRow\"V\n\x0b\x43onsoleCall\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x13\n\x0bparams_json\x18\x02 \x01(\x0c\x12\"\n\x06\x63\x61ller\x18\x03 \x01(\x0b\x32\x12.hyperpi.v1.Caller2\xfc\x01\n\x07\x43onsole\x12;\n\x05Watch\x12\x18.hyperpi.v1.WatchRequest\x1a\x16.hyperpi.v1.MeshChange0\x01\x12<\n\x06\x41ttach\x12\x19.hyperpi.v1.AttachRequest\x1a\x15.hyperpi.v1.FeedBatch0\x01\x12\x42\n\tWatchBank\x12\x1c.hyperpi.v1.WatchBankRequest\x1a\x15.hyperpi.v1.BankBatch0\x01\x12\x32\n\x04\x43\x61ll\x12\x17.hyperpi.v1.ConsoleCall\x1a\x11.hyperpi.v1.Replyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hyperpi/v1/console.proto\x12\nhyperpi.v1\x1a\x15hyperpi/v1/mesh.proto\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03url\x18\x01 \x01(\t\"\xf0\x01\n\nMeshChange\x12\x0c\n\x04mesh\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x0c\n\x04\x66rom\x18\x03 \x01(\x04\x12\x0b\n\x03rev\x18\x04 \x01(\x04\x12\r\n\x05whole\x18\x05 \x01(\x08\x12\x1f\n\x05nodes\x18\x06 \x03(\x0b\x32\x10.hyperpi.v1.Item\x12 \n\x06\x61gents\x18\x07 \x03(\x0b\x32\x10.hyperpi.v1.Item\x12\x0c\n\x04gone\x18\x08 \x03(\t\x12\x13\n\x0blimits_json\x18\t \x01(\x0c\x12#\n\x07notices\x18\n \x03(\x0b\x32\x12.hyperpi.v1.Notice\x12\x10\n\x08mesh_tag\x18\x0b \x01(\t\" \n\x04Item\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\x0c\"Y\n\rAttachRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x0c\n\x04\x66\x65\x65\x64\x18\x04 \x01(\t\x12\x0f\n\x07viewers\x18\x05 \x01(\r\"7\n\x0cViewerCounts\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.hyperpi.v1.ViewerCount\",\n\x0bViewerCount\x12\x0c\n\x04\x66\x65\x65\x64\x18\x01 \x01(\t\x12\x0f\n\x07viewers\x18\x02 \x01(\r\"\x13\n\x11ViewerCountsTaken\"W\n\tFeedBatch\x12&\n\x06opened\x18\x01 \x01(\x0b\x32\x16.hyperpi.v1.Subscribed\x12\"\n\x04runs\x18\x02 \x03(\x0b\x32\x14.hyperpi.v1.EventRun\"=\n\x10WatchBankRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61nk\x18\x02 \x01(\r\x12\r\n\x05whole\x18\x03 \x01(\x08\"<\n\tBankBatch\x12\x0c\n\x04node\x18\x01 \x01(\t\x12!\n\x04rows\x18\x02 \x03(\x0b\x32\x13.hyperpi.v1.BankRow\"V\n\x0b\x43onsoleCall\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x13\n\x0bparams_json\x18\x02 \x01(\x0c\x12\"\n\x06\x63\x61ller\x18\x03 \x01(\x0b\x32\x12.hyperpi.v1.Caller2\xbe\x02\n\x07\x43onsole\x12;\n\x05Watch\x12\x18.hyperpi.v1.WatchRequest\x1a\x16.hyperpi.v1.MeshChange0\x01\x12<\n\x06\x41ttach\x12\x19.hyperpi.v1.AttachRequest\x1a\x15.hyperpi.v1.FeedBatch0\x01\x12\x42\n\tWatchBank\x12\x1c.hyperpi.v1.WatchBankRequest\x1a\x15.hyperpi.v1.BankBatch0\x01\x12@\n\x05\x43ount\x12\x18.hyperpi.v1.ViewerCounts\x1a\x1d.hyperpi.v1.ViewerCountsTaken\x12\x32\n\x04\x43\x61ll\x12\x17.hyperpi.v1.ConsoleCall\x1a\x11.hyperpi.v1.Replyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,15 +39,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ITEM']._serialized_start=335
   _globals['_ITEM']._serialized_end=367
   _globals['_ATTACHREQUEST']._serialized_start=369
-  _globals['_ATTACHREQUEST']._serialized_end=427
-  _globals['_FEEDBATCH']._serialized_start=429
-  _globals['_FEEDBATCH']._serialized_end=516
-  _globals['_WATCHBANKREQUEST']._serialized_start=518
-  _globals['_WATCHBANKREQUEST']._serialized_end=579
-  _globals['_BANKBATCH']._serialized_start=581
-  _globals['_BANKBATCH']._serialized_end=641
-  _globals['_CONSOLECALL']._serialized_start=643
-  _globals['_CONSOLECALL']._serialized_end=729
-  _globals['_CONSOLE']._serialized_start=732
-  _globals['_CONSOLE']._serialized_end=984
+  _globals['_ATTACHREQUEST']._serialized_end=458
+  _globals['_VIEWERCOUNTS']._serialized_start=460
+  _globals['_VIEWERCOUNTS']._serialized_end=515
+  _globals['_VIEWERCOUNT']._serialized_start=517
+  _globals['_VIEWERCOUNT']._serialized_end=561
+  _globals['_VIEWERCOUNTSTAKEN']._serialized_start=563
+  _globals['_VIEWERCOUNTSTAKEN']._serialized_end=582
+  _globals['_FEEDBATCH']._serialized_start=584
+  _globals['_FEEDBATCH']._serialized_end=671
+  _globals['_WATCHBANKREQUEST']._serialized_start=673
+  _globals['_WATCHBANKREQUEST']._serialized_end=734
+  _globals['_BANKBATCH']._serialized_start=736
+  _globals['_BANKBATCH']._serialized_end=796
+  _globals['_CONSOLECALL']._serialized_start=798
+  _globals['_CONSOLECALL']._serialized_end=884
+  _globals['_CONSOLE']._serialized_start=887
+  _globals['_CONSOLE']._serialized_end=1205
 # @@protoc_insertion_point(module_scope)

@@ -47,14 +47,36 @@ class Item(_message.Message):
     def __init__(self, id: _Optional[str] = ..., json: _Optional[bytes] = ...) -> None: ...
 
 class AttachRequest(_message.Message):
-    __slots__ = ("agent", "epoch", "seq")
+    __slots__ = ("agent", "epoch", "seq", "feed", "viewers")
     AGENT_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
+    FEED_FIELD_NUMBER: _ClassVar[int]
+    VIEWERS_FIELD_NUMBER: _ClassVar[int]
     agent: str
     epoch: str
     seq: int
-    def __init__(self, agent: _Optional[str] = ..., epoch: _Optional[str] = ..., seq: _Optional[int] = ...) -> None: ...
+    feed: str
+    viewers: int
+    def __init__(self, agent: _Optional[str] = ..., epoch: _Optional[str] = ..., seq: _Optional[int] = ..., feed: _Optional[str] = ..., viewers: _Optional[int] = ...) -> None: ...
+
+class ViewerCounts(_message.Message):
+    __slots__ = ("counts",)
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    counts: _containers.RepeatedCompositeFieldContainer[ViewerCount]
+    def __init__(self, counts: _Optional[_Iterable[_Union[ViewerCount, _Mapping]]] = ...) -> None: ...
+
+class ViewerCount(_message.Message):
+    __slots__ = ("feed", "viewers")
+    FEED_FIELD_NUMBER: _ClassVar[int]
+    VIEWERS_FIELD_NUMBER: _ClassVar[int]
+    feed: str
+    viewers: int
+    def __init__(self, feed: _Optional[str] = ..., viewers: _Optional[int] = ...) -> None: ...
+
+class ViewerCountsTaken(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class FeedBatch(_message.Message):
     __slots__ = ("opened", "runs")

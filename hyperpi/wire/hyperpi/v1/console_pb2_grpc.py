@@ -50,6 +50,11 @@ class ConsoleStub:
                 request_serializer=hyperpi_dot_v1_dot_console__pb2.WatchBankRequest.SerializeToString,
                 response_deserializer=hyperpi_dot_v1_dot_console__pb2.BankBatch.FromString,
                 _registered_method=True)
+        self.Count = channel.unary_unary(
+                '/hyperpi.v1.Console/Count',
+                request_serializer=hyperpi_dot_v1_dot_console__pb2.ViewerCounts.SerializeToString,
+                response_deserializer=hyperpi_dot_v1_dot_console__pb2.ViewerCountsTaken.FromString,
+                _registered_method=True)
         self.Call = channel.unary_unary(
                 '/hyperpi.v1.Console/Call',
                 request_serializer=hyperpi_dot_v1_dot_console__pb2.ConsoleCall.SerializeToString,
@@ -84,6 +89,14 @@ class ConsoleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Count(self, request, context):
+        """How many viewers share streams of Attach, of those where it is no longer what was told. A hypivisor that is
+        too old for it answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Call(self, request, context):
         """Any method of the contract that is not a stream.
         """
@@ -108,6 +121,11 @@ def add_ConsoleServicer_to_server(servicer, server):
                     servicer.WatchBank,
                     request_deserializer=hyperpi_dot_v1_dot_console__pb2.WatchBankRequest.FromString,
                     response_serializer=hyperpi_dot_v1_dot_console__pb2.BankBatch.SerializeToString,
+            ),
+            'Count': grpc.unary_unary_rpc_method_handler(
+                    servicer.Count,
+                    request_deserializer=hyperpi_dot_v1_dot_console__pb2.ViewerCounts.FromString,
+                    response_serializer=hyperpi_dot_v1_dot_console__pb2.ViewerCountsTaken.SerializeToString,
             ),
             'Call': grpc.unary_unary_rpc_method_handler(
                     servicer.Call,
@@ -196,6 +214,33 @@ class Console:
             '/hyperpi.v1.Console/WatchBank',
             hyperpi_dot_v1_dot_console__pb2.WatchBankRequest.SerializeToString,
             hyperpi_dot_v1_dot_console__pb2.BankBatch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Count(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hyperpi.v1.Console/Count',
+            hyperpi_dot_v1_dot_console__pb2.ViewerCounts.SerializeToString,
+            hyperpi_dot_v1_dot_console__pb2.ViewerCountsTaken.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ class ConsoleStub:
     Watch: grpc.aio.UnaryStreamMultiCallable[hyperpi.wire.hyperpi.v1.console_pb2.WatchRequest, hyperpi.wire.hyperpi.v1.console_pb2.MeshChange]
     Attach: grpc.aio.UnaryStreamMultiCallable[hyperpi.wire.hyperpi.v1.console_pb2.AttachRequest, hyperpi.wire.hyperpi.v1.console_pb2.FeedBatch]
     WatchBank: grpc.aio.UnaryStreamMultiCallable[hyperpi.wire.hyperpi.v1.console_pb2.WatchBankRequest, hyperpi.wire.hyperpi.v1.console_pb2.BankBatch]
+    Count: grpc.aio.UnaryUnaryMultiCallable[hyperpi.wire.hyperpi.v1.console_pb2.ViewerCounts, hyperpi.wire.hyperpi.v1.console_pb2.ViewerCountsTaken]
     Call: grpc.aio.UnaryUnaryMultiCallable[hyperpi.wire.hyperpi.v1.console_pb2.ConsoleCall, hyperpi.wire.hyperpi.v1.mesh_pb2.Reply]
 
 class ConsoleServicer:
@@ -21,6 +22,9 @@ class ConsoleServicer:
     def WatchBank(
         self, request: hyperpi.wire.hyperpi.v1.console_pb2.WatchBankRequest, context: grpc.aio.ServicerContext[hyperpi.wire.hyperpi.v1.console_pb2.WatchBankRequest, hyperpi.wire.hyperpi.v1.console_pb2.BankBatch]
     ) -> AsyncIterator[hyperpi.wire.hyperpi.v1.console_pb2.BankBatch] | Awaitable[None]: ...
+    def Count(
+        self, request: hyperpi.wire.hyperpi.v1.console_pb2.ViewerCounts, context: grpc.aio.ServicerContext[hyperpi.wire.hyperpi.v1.console_pb2.ViewerCounts, hyperpi.wire.hyperpi.v1.console_pb2.ViewerCountsTaken]
+    ) -> Awaitable[hyperpi.wire.hyperpi.v1.console_pb2.ViewerCountsTaken]: ...
     def Call(
         self, request: hyperpi.wire.hyperpi.v1.console_pb2.ConsoleCall, context: grpc.aio.ServicerContext[hyperpi.wire.hyperpi.v1.console_pb2.ConsoleCall, hyperpi.wire.hyperpi.v1.mesh_pb2.Reply]
     ) -> Awaitable[hyperpi.wire.hyperpi.v1.mesh_pb2.Reply]: ...

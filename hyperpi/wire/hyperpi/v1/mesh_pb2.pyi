@@ -55,7 +55,7 @@ class NodeFrame(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., agent: _Optional[_Union[AgentReport, _Mapping]] = ..., forgotten: _Optional[_Union[AgentForgotten, _Mapping]] = ..., status: _Optional[_Union[NodeStatus, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., events: _Optional[_Union[EventRun, _Mapping]] = ..., reset: _Optional[_Union[StreamReset, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., scroll: _Optional[_Union[ScrollOffer, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., bank_rows: _Optional[_Union[BankRows, _Mapping]] = ..., mirror: _Optional[_Union[Mirror, _Mapping]] = ...) -> None: ...
 
 class HypivisorFrame(_message.Message):
-    __slots__ = ("welcome", "subscribe", "unsubscribe", "call", "reply", "routed", "delivery", "receipt", "back", "heartbeat", "goodbye", "watch_bank", "unwatch_bank", "mirror")
+    __slots__ = ("welcome", "subscribe", "unsubscribe", "call", "reply", "routed", "delivery", "receipt", "back", "heartbeat", "goodbye", "watch_bank", "unwatch_bank", "mirror", "viewers")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
     UNSUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class HypivisorFrame(_message.Message):
     WATCH_BANK_FIELD_NUMBER: _ClassVar[int]
     UNWATCH_BANK_FIELD_NUMBER: _ClassVar[int]
     MIRROR_FIELD_NUMBER: _ClassVar[int]
+    VIEWERS_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     subscribe: Subscribe
     unsubscribe: Unsubscribe
@@ -84,7 +85,8 @@ class HypivisorFrame(_message.Message):
     watch_bank: WatchBank
     unwatch_bank: UnwatchBank
     mirror: Mirror
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., routed: _Optional[_Union[ScrollRouted, _Mapping]] = ..., delivery: _Optional[_Union[ScrollDelivery, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., back: _Optional[_Union[NodeBack, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., watch_bank: _Optional[_Union[WatchBank, _Mapping]] = ..., unwatch_bank: _Optional[_Union[UnwatchBank, _Mapping]] = ..., mirror: _Optional[_Union[Mirror, _Mapping]] = ...) -> None: ...
+    viewers: Viewers
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ..., routed: _Optional[_Union[ScrollRouted, _Mapping]] = ..., delivery: _Optional[_Union[ScrollDelivery, _Mapping]] = ..., receipt: _Optional[_Union[ScrollReceipt, _Mapping]] = ..., back: _Optional[_Union[NodeBack, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., watch_bank: _Optional[_Union[WatchBank, _Mapping]] = ..., unwatch_bank: _Optional[_Union[UnwatchBank, _Mapping]] = ..., mirror: _Optional[_Union[Mirror, _Mapping]] = ..., viewers: _Optional[_Union[Viewers, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol", "version", "boot", "platform", "agents", "status", "address", "now_ms", "restored")
@@ -163,6 +165,14 @@ class Unsubscribe(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     agent: str
     def __init__(self, agent: _Optional[str] = ...) -> None: ...
+
+class Viewers(_message.Message):
+    __slots__ = ("agent", "viewers")
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    VIEWERS_FIELD_NUMBER: _ClassVar[int]
+    agent: str
+    viewers: int
+    def __init__(self, agent: _Optional[str] = ..., viewers: _Optional[int] = ...) -> None: ...
 
 class Subscribed(_message.Message):
     __slots__ = ("subscription", "epoch", "seq", "gap", "error")
