@@ -37,6 +37,7 @@ def _cursor(_ctx: click.Context, param: click.Parameter, value: str | None) -> C
     cls=Verb,
     example="""hyperpi attach frontend
                hyperpi attach frontend --tty
+               hyperpi attach frontend --no-follow | less
                hyperpi attach frontend@den --json | jq -c 'select(.type == "tool_start")'
                hyperpi attach frontend --json --from e-4k2m9q:1041""",
 )
@@ -46,7 +47,8 @@ def _cursor(_ctx: click.Context, param: click.Parameter, value: str | None) -> C
 @click.option(
     "--from", "cursor", metavar="EPOCH:SEQ", callback=_cursor, help="Go on after this event, without history."
 )
-def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
+@click.option("--no-follow", is_flag=True, help="Print what there is and leave; nothing is read from stdin.")
+def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None, no_follow: bool) -> None:
     """Show an agent's whole conversation, then what it does. Typed lines are prompts; Ctrl-D leaves.
 
     On a terminal: Enter sends (and steers an agent that works), Alt-Enter sends for after this turn, Esc
@@ -56,17 +58,18 @@ def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
     Lines from a pipe are prompts too; when it has ended and the agent has worked them off, so does this.
     The agent never notices who reads. A lost connection is made again and goes on where it ended.
     With --json one event a line, after a line {"type": "snapshot", …}; another such line follows whenever
-    events were lost or the conversation itself changed.
+    events were lost or the conversation itself changed. With --no-follow the first line is all, and after
+    --from what has happened since.
     """
     with connected() as client:
         if tty:
             from hyperpi.cli.attach_tty import show_terminal
 
-            if as_json or cursor is not None:
-                raise click.UsageError("--tty goes with neither --json nor --from")
+            if as_json or cursor is not None or no_follow:
+                raise click.UsageError("--tty goes with none of --json, --from and --no-follow")
             show_terminal(client, agent)
             return
-        if not as_json and _is_a_screen():
+        if not as_json and not no_follow and _is_a_screen():
             from hyperpi.cli.attach_screen import run_screen
 
             known: Json = client.call("agent.show", {"agent": agent})
@@ -84,7 +87,7 @@ def attach(agent: str, as_json: bool, tty: bool, cursor: Cursor | None) -> None:
         follower = Follower(client, connect_again, agent, cursor)
         shown = _Lines() if as_json else _Screen(client.call("agent.show", {"agent": agent}))
         try:
-            _follow(follower, shown)
+            (_print if no_follow else _follow)(follower, shown)
         finally:
             follower.close()
 
@@ -105,6 +108,19 @@ def _follow(follower: Follower, shown: "_Lines | _Screen") -> None:
     while not (shown.over or piped.worked_off):
         item = next(items)
         piped.see(item)
+        shown.show(item)
+
+
+def _print(follower: Follower, shown: "_Lines | _Screen") -> None:
+    items = follower.items()
+    item = next(items)
+    shown.show(item)
+    until: Cursor | None = None
+    while not (isinstance(item, Attached) and "snapshot" in item.result):  # that is all there is
+        until = until or follower.newest()
+        if follower.cursor is not None and follower.cursor.reaches(until):
+            return
+        item = next(items)
         shown.show(item)
 
 

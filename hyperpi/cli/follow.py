@@ -29,6 +29,10 @@ class Cursor:
     epoch: str
     seq: int
 
+    def reaches(self, other: "Cursor") -> bool:
+        """Whether all that the other one knows is known here too."""
+        return self.epoch == other.epoch and self.seq >= other.seq
+
 
 @dataclass(frozen=True, slots=True)
 class Attached:
@@ -168,6 +172,12 @@ class Follower:
         if result["resume"] != "ok":
             yield Attached(result, again=True)
         yield Resumed(result["resume"] == "ok")
+
+    def newest(self) -> Cursor:
+        """Where the agent's stream is now, asked by the way. Raises HyperPiError."""
+        with self._connect() as other:
+            found: Json = other.call("agent.attach", {"agent": self.agent})
+            return Cursor(str(found["epoch"]), int(found["seq"]))
 
     # --- attaching -------------------------------------------------------------------------------------
 

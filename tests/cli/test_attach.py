@@ -83,6 +83,28 @@ def test_from_a_cursor_there_is_no_history_but_what_was_missed(talk: ControlSock
     assert [event["seq"] for event in events] == [3]
 
 
+def test_without_following_the_whole_conversation_is_printed_and_that_is_all(talk: ControlSocket, run: Run):
+    done = run("attach", "frontend", "--no-follow")
+    said = [line.strip() for line in done.out.splitlines() if line.strip().startswith("entry")]
+    assert said == [f"entry {n}" for n in range(120)]
+    assert (done.code, done.err) == (0, "")
+    done = run("attach", "frontend", "--no-follow", "--json")
+    assert done.code == 0 and len(done.json["snapshot"]["entries"]) == 120
+    assert not talk.asked("agent.prompt")
+
+
+def test_without_following_what_happened_since_a_cursor_is_printed(talk: ControlSocket, run: Run):
+    talk.do(talk.mesh.say, FRONTEND, delta("a"), delta("b"))
+    done = run("attach", "frontend", "--no-follow", "--json", "--from", "ep-1:1")
+    assert done.code == 0
+    assert [one.get("delta") for one in lines(done.out)] == [None, "a", "b"]
+    done = run("attach", "frontend", "--no-follow", "--json", "--from", "ep-1:3")
+    assert done.code == 0 and [one["type"] for one in lines(done.out)] == ["snapshot"]
+    done = run("attach", "frontend", "--no-follow", "--json", "--from", "ep-0:3")
+    assert done.code == 0 and len(lines(done.out)[0]["snapshot"]["entries"]) == 120
+    assert run("attach", "frontend", "--no-follow", "--tty").code == 2
+
+
 @pytest.mark.parametrize(
     "cursor", ["ep-1", ":2", "ep-1:x", "ep-1:-2", "ep-1:9223372036854775808", f"ep-1:{10**30}"]
 )
