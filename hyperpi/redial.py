@@ -14,9 +14,9 @@ def error_of(exc: grpc.aio.AioRpcError) -> HyperPiError:
     """The status of a stream as an error of ours."""
     details, _, hint = (exc.details() or str(exc.code())).partition("\n")  # see channels.refusal_text
     if exc.code() == grpc.StatusCode.NOT_FOUND:
-        return NotFound(details)
+        return NotFound(details, hint=hint or None)
     if exc.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-        return NodeUnreachable(details)
+        return NodeUnreachable(details, hint=hint or None)
     return HyperPiError(details, hint=hint or None)
 
 

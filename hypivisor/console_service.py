@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import grpc
 
 from hyperpi import strict_json
+from hyperpi.channels import refusal_text
 from hyperpi.errors import HyperPiError, Overloaded
 from hyperpi.event import Reset
 from hyperpi.frames import FrameQueue
@@ -121,7 +122,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
                 stream, convert.cursor_from_wire(request.epoch, request.seq), watcher
             )
         except HyperPiError as exc:
-            await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
+            await context.abort(grpc.StatusCode[status_of(exc).grpc], refusal_text(exc))
             return
         if request.feed:
             self._counted[request.feed] = (stream, watcher)
@@ -135,7 +136,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
                     await watcher.queue.wake.wait()
             await context.abort(*watcher.over)
         except HyperPiError as exc:
-            await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
+            await context.abort(grpc.StatusCode[status_of(exc).grpc], refusal_text(exc))
         finally:
             if self._counted.get(request.feed) == (stream, watcher):
                 del self._counted[request.feed]
@@ -158,7 +159,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
             bank = Bank(self._links.registry.node(request.node).id, request.bank)
             watcher = await self._links.banks.watch(bank, whole=request.whole)
         except HyperPiError as exc:
-            await context.abort(grpc.StatusCode[status_of(exc).grpc], str(exc))
+            await context.abort(grpc.StatusCode[status_of(exc).grpc], refusal_text(exc))
             return
         try:
             yield console_pb2.BankBatch(node=bank.node)

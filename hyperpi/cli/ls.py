@@ -24,6 +24,8 @@ from hyperpi.cli.output import (
 from hyperpi.cli.wires import ConnectionLost
 from hyperpi.cli.words import Json, ago, folder, load_of, one_line, rows_of
 
+# Of the contract, which is not imported for a list.
+STATES = ("starting", "idle", "working", "waiting", "stuck", "exited", "unreachable")
 COLUMNS = ("AGENT", "STATE", "FOLDER", "MODEL", "LOAD", "LAST", "WATCHED")
 SHOWN_ENDED = 8  # the newest; all of them with --all
 QUIET_S = 30.0  # a quiet mesh and a dead line look the same, so after this the mesh is asked again
@@ -128,7 +130,7 @@ def shown_state(agent: Json, node: Json) -> Cell:
                hyperpi ls --json | jq -r '.[].name'""",
 )
 @click.option("--node", metavar="NODE", help="Only of this machine.")
-@click.option("--state", metavar="STATE", help="Only in this state, e.g. working, waiting, exited.")
+@click.option("--state", type=click.Choice(STATES), help="Only in this state.")
 @click.option("--all", "-a", "everything", is_flag=True, help="All ended agents, not just the latest.")
 @click.option("--watch", "-w", is_flag=True, help="Go on and show changes, until Ctrl-C.")
 @json_option

@@ -13,7 +13,9 @@ from cli_process import Run, run_alone
 
 from hyperpi.cli.boundary import root
 from hyperpi.cli.group import LazyGroup
+from hyperpi.cli.ls import STATES
 from hyperpi.clock import rfc3339
+from hyperpi.contract import AGENT_STATES
 from hyperpi.pictures import MAX_BYTES, MAX_PICTURES
 
 
@@ -164,6 +166,10 @@ def test_the_list_can_be_narrowed(mesh: ControlSocket, run: Run):
     assert [one["name"] for one in run("ls", "--node", "n-attic", "--json").json] == ["far"]
     assert [one["name"] for one in run("ls", "--state", "working", "--json").json] == ["backend"]
     assert run("ls", "--state", "stuck").err == "no agents that fit\n"
+    assert STATES == AGENT_STATES
+    bogus = run("ls", "--state", "bogus")
+    assert (bogus.code, bogus.out) == (2, "")
+    assert "bogus" in bogus.err and "working" in bogus.err and "unreachable" in bogus.err
 
 
 def test_names_from_elsewhere_cannot_steer_the_terminal(mesh: ControlSocket, run: Run):

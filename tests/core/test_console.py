@@ -387,6 +387,13 @@ async def test_an_older_hypivisor_is_asked_no_less_for_not_counting(mesh, client
     two.release()
 
 
+async def test_who_follows_an_agent_of_an_absent_machine_is_told_what_to_do(client, node):
+    await node.drop()
+    with pytest.raises(NodeUnreachable, match=r"^den is disconnected$") as caught:
+        await client.feed(LEAD, None)
+    assert caught.value.hint is not None and "node run" in caught.value.hint
+
+
 async def test_a_stream_begins_after_the_cursor_that_a_viewer_brings(client, node):
     node.emit(5)
     feed = await client.feed(LEAD, Cursor("e-1", 2))
