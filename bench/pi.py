@@ -143,7 +143,7 @@ async def tokens(viewer: Viewer, agent: str) -> list[Figure]:
 
 async def turn_of(viewer: Viewer, agent: str, pause_ms: int) -> tuple[list[int], int, float]:
     """How late each token of a turn came, in microseconds; in how many deltas; how many kB it all was."""
-    await viewer.call("agent.prompt", {"agent": agent, "text": f"stamps: {TOKENS} {pause_ms}"})
+    await viewer.ask("agent.prompt", {"agent": agent, "text": f"stamps: {TOKENS} {pause_ms}"})
     late: list[int] = []
     deltas, before, ended = 0, viewer.received_bytes, False
     while not ended:

@@ -112,10 +112,15 @@ class Environment:
         return {name: {k.replace("-", "_"): v for k, v in table.items()} for name, table in tables.items()}
 
 
+def chosen_home(flag: str | None) -> Path | None:
+    """The home that a flag or HYPERPI_HOME names, if one does."""
+    chosen = flag or os.environ.get("HYPERPI_HOME")
+    return Path(chosen).expanduser().absolute() if chosen else None
+
+
 def read_environment(home: str | None = None) -> Environment:
     """Read HYPERPI_HOME, HYPIVISOR, HYPI_TOKEN, HYPERPI_LOG and config.toml. Raises BadConfig."""
-    chosen = home or os.environ.get("HYPERPI_HOME")
-    path = Path(chosen).expanduser().absolute() if chosen else default_home()
+    path = chosen_home(home) or default_home()
     settings: Mapping[str, Any] = {}
     file = path / "config.toml"
     try:

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,6 +73,7 @@ class NodeConfig:
     name: str | None = None
     local_port: int = LOCAL_PORT
     mdns: bool = True
+    ready: Callable[[], None] = lambda: None  # called once it serves
 
 
 class Node:
@@ -263,6 +264,7 @@ class Node:
                 for name, part in parts.items():
                     tasks.create_task(lasting(name, part), name=name)
                 self._write_run_json(sockets)
+                self.config.ready()
                 log.info("node running name=%s boot=%d", self.agents.node_name, self.boot)
         finally:
             listening.close()

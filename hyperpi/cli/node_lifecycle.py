@@ -21,6 +21,7 @@ from hyperpi.cli.processes import (
 )
 from hyperpi.config import LOCAL_PORT, Environment, Home, owners_environment
 from hyperpi.errors import BadRequest
+from hyperpi.service_manager import take_notify_socket, tell_ready
 
 if TYPE_CHECKING:
     from node.identity import Membership
@@ -56,6 +57,7 @@ def run(name: str | None, port: int, no_mdns: bool, log_file: bool) -> None:
 def _serve(known: Environment, name: str | None, port: int, mdns: bool) -> None:
     from node import app
 
+    notify_socket = take_notify_socket()
     config = app.NodeConfig(
         home=known.home,
         environment=owners_environment(),
@@ -63,6 +65,7 @@ def _serve(known: Environment, name: str | None, port: int, mdns: bool) -> None:
         name=name,
         local_port=port,
         mdns=mdns,
+        ready=lambda: tell_ready(notify_socket),
     )
     run_until_signal(lambda stop: app.run(config, stop))
 

@@ -1,7 +1,6 @@
 """`hyperpi node install-service`: the node as a service of this machine, or of its user."""
 
 import os
-import pwd
 import shutil
 import subprocess
 import sys
@@ -10,12 +9,14 @@ from pathlib import Path
 
 import click
 
-from hyperpi.cli.options import Verb, environment
+from hyperpi.cli.options import Verb, chosen_home
 from hyperpi.cli.output import note
 from hyperpi.cli.service_files import Plan, Service, launchd_plan, systemd_plan
+from hyperpi.cli.service_owner import whoever_asks
 from hyperpi.errors import Conflict, HyperPiError, NotFound
 
 RUN_S = 60.0
+LINGERING = Path("/var/lib/systemd/linger")  # a file for each user whose services outlive the login
 SYSTEMD_SYSTEM, LAUNCHD_SYSTEM = Path("/etc/systemd/system"), Path("/Library/LaunchDaemons")
 
 
@@ -56,22 +57,22 @@ def install_service(of_user: bool, system: bool, only_print: bool, remove: bool)
 
 def plan_for(system: bool) -> Plan:
     """What is to be done on this machine. Raises NotFound where there is no service manager that we know."""
-    owner = pwd.getpwuid(os.getuid())
-    if system and os.getuid() == 0 and (name := os.environ.get("SUDO_USER")):
-        owner = pwd.getpwnam(name)
-    home = environment().home.path
+    owner = whoever_asks()
     service = Service(
         command(),
-        # A service is given a short PATH; agents need the one that their programs were installed in.
-        {"HYPERPI_HOME": str(home), "PATH": os.environ.get("PATH", os.defpath)},
-        owner.pw_name if system else None,
+        {
+            "HYPERPI_HOME": str(chosen_home() or owner.default_home),
+            # A service is given a short PATH; agents need the one that their programs were installed in.
+            "PATH": owner.environment.get("PATH") or os.environ.get("PATH", os.defpath),
+        },
+        owner.name if system else None,
     )
     if sys.platform == "darwin":
-        agents = Path(owner.pw_dir) / "Library" / "LaunchAgents"
-        return launchd_plan(service, LAUNCHD_SYSTEM if system else agents, owner.pw_uid)
+        agents = owner.folder / "Library" / "LaunchAgents"
+        return launchd_plan(service, LAUNCHD_SYSTEM if system else agents, owner.uid)
     if sys.platform != "linux":
         raise NotFound("this system has neither systemd nor launchd", hint="see deploy/README.md")
-    config = os.environ.get("XDG_CONFIG_HOME") or str(Path(owner.pw_dir) / ".config")
+    config = owner.environment.get("XDG_CONFIG_HOME") or str(owner.folder / ".config")
     return systemd_plan(service, SYSTEMD_SYSTEM if system else Path(config) / "systemd" / "user")
 
 
@@ -94,7 +95,8 @@ def _install(plan: Plan, system: bool) -> None:
         return
     for one in plan.start:
         _run(one)
-    if plan.start[0][:2] == ("systemctl", "--user"):
+    of_user = plan.start[0][:2] == ("systemctl", "--user")
+    if of_user and not (LINGERING / whoever_asks().name).exists():
         note("so that it also runs while you are not logged in: loginctl enable-linger")
 
 
@@ -123,7 +125,9 @@ def _run(argv: Sequence[str]) -> None:
         raise HyperPiError(f"{' '.join(argv)} does not end", hint="run it by hand") from None
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
+        hint = "the file is in place; run the command where the service manager can be reached"
+        if "restart" in argv:
+            hint = "it is tried again every two seconds; `hyperpi node run` by hand says what is in its way"
         raise HyperPiError(
-            f"{' '.join(argv)} failed: {said[-1] if said else f'exit code {done.returncode}'}",
-            hint="the file is in place; run the command where the service manager can be reached",
+            f"{' '.join(argv)} failed: {said[-1] if said else f'exit code {done.returncode}'}", hint=hint
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hyperpi import config
 from hyperpi.cli.client import MAX_SENT_BYTES, Client, Reach, connect
 from hyperpi.cli.local import has_hypivisor, unreachable_mesh
 from hyperpi.cli.words import one_line, parse_duration, rows_of
@@ -90,6 +91,11 @@ def json_option(function: Decorated) -> Decorated:
 def environment() -> Environment:
     """Environment and config.toml under the flags of the running verb. Raises BadConfig."""
     return read_environment(_flag(_HOME))
+
+
+def chosen_home() -> Path | None:
+    """The home that a flag or the environment names, if one does."""
+    return config.chosen_home(_flag(_HOME))
 
 
 def home() -> Home:

@@ -34,6 +34,8 @@ def systemd_unit(service: Service) -> str:
         "StartLimitIntervalSec=0",
         "",
         "[Service]",
+        "# Started once it serves, not as soon as there is a process.",
+        "Type=notify",
         *([f"User={service.user}"] if service.user else []),
         *(f"Environment={_quoted(f'{name}={value}')}" for name, value in service.environment.items()),
         "# A node that runs already makes room; its agents do not notice.",

@@ -1,9 +1,12 @@
 """The node as a service: what is written and run, and that systemd understands it."""
 
 import configparser
+import os
 import plistlib
+import pwd
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,8 @@ import pytest
 from cli_process import Done, Run
 
 from hyperpi.cli.service_files import Service, launchd_plan, launchd_plist, systemd_plan, systemd_unit
+from hyperpi.cli.service_owner import Owner
+from hyperpi.service_manager import take_notify_socket, tell_ready
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HARD = Service(
@@ -86,6 +91,54 @@ def test_systemd_understands_the_unit_whatever_stands_in_its_paths(tmp_path, use
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("environment", "home"),
+    [
+        ({}, "/users/ada/.local/share/hyperpi"),
+        ({"XDG_DATA_HOME": "/data"}, "/data/hyperpi"),
+        ({"XDG_DATA_HOME": "/data", "HYPERPI_HOME": "/mesh"}, "/mesh"),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux's folders")
+def test_the_home_of_a_service_is_its_owners(environment, home):
+    assert Owner("ada", 501, Path("/users/ada"), environment).default_home == Path(home)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody behind sudo")
+def test_behind_sudo_there_is_a_person_with_a_home_and_a_path_of_their_own(tmp_path, monkeypatch, run: Run):
+    su = tmp_path / "su"
+    # A login shell's profile may print what it likes.
+    su.write_text('#!/bin/sh\necho welcome\nPATH=/home/nobody/bin:/bin XDG_DATA_HOME=/data exec sh -c "$4"\n')
+    su.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SUDO_USER", "nobody")
+    monkeypatch.delenv("HYPERPI_HOME", raising=False)
+    shown: Done = run("node", "install-service", "--system", "--print")
+    settings = section(shown.out, "Service")
+    assert settings["User"] == ["nobody"]
+    assert settings["Environment"] == ["HYPERPI_HOME=/data/hyperpi", "PATH=/home/nobody/bin:/bin"]
+    su.write_text("#!/bin/sh\nexit 1\n")
+    shown = run("node", "install-service", "--system", "--print")
+    home = Path(pwd.getpwnam("nobody").pw_dir) / ".local/share/hyperpi"
+    assert section(shown.out, "Service")["Environment"][0] == f"HYPERPI_HOME={home}"
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+@pytest.mark.skipif(sys.platform != "linux", reason="of systemd")
+def test_a_service_manager_hears_once_that_the_service_is_ready(tmp_path, monkeypatch, abstract):
+    name = f"hyperpi-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(f"\0{name}" if abstract else name)
+        listening.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}" if abstract else name)
+        address = take_notify_socket()
+        assert "NOTIFY_SOCKET" not in os.environ  # what we start is no service
+        tell_ready(address)
+        assert listening.recv(100) == b"READY=1"
+    tell_ready(address)  # nobody listens any more
+    tell_ready(None)
+
+
 @pytest.fixture
 def managed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose systemctl writes down how it was called; the file with that."""
@@ -142,3 +195,14 @@ def test_a_service_manager_that_cannot_be_reached_is_said_in_one_line(managed: P
     assert done.code == 1
     assert "systemctl --user daemon-reload failed: Failed to connect to bus" in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of systemd")
+def test_a_service_that_does_not_come_up_is_told_with_the_way_to_its_reason(managed: Path, run: Run):
+    (managed.parent / "tools" / "systemctl").write_text(
+        "#!/bin/sh\ncase $2 in restart) echo 'Job failed' >&2; exit 1;; esac\n"
+    )
+    done: Done = run("node", "install-service")
+    assert done.code == 1
+    assert "systemctl --user restart hyperpi-node.service failed: Job failed" in done.err
+    assert "`hyperpi node run` by hand" in done.err

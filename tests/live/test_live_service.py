@@ -2,6 +2,7 @@
 
 import shlex
 import signal
+import socket
 import subprocess
 import uuid
 from typing import Any
@@ -29,13 +30,26 @@ class ServiceManager:
     def __init__(self, system: System, unit: str) -> None:
         self.system = system
         lines = dict(line.partition("=")[::2] for line in unit.splitlines() if "=" in line)
-        assert lines["KillMode"] == "process"
+        assert (lines["KillMode"], lines["Type"]) == ("process", "notify")
         self.before = shlex.split(lines["ExecStartPre"].removeprefix("-"))
         self.command = shlex.split(lines["ExecStart"])
         self.main: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = self.system.environment
+        """As for Type=notify: until the service says that it is ready."""
+        told = self.system.sockets / "notify"
+        environment = {**self.system.environment, "NOTIFY_SOCKET": str(told)}
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+            listening.bind(str(told))
+            listening.settimeout(20)
+            self._start(environment)
+            assert listening.recv(100) == b"READY=1"
+        told.unlink()
+        assert self.main is not None
+        assert self.system.said("node")["pid"] == self.main.pid
+        until(lambda: self.system.said("node")["linked"], "its link")
+
+    def _start(self, environment: dict[str, str]) -> None:
         subprocess.run(self.before, env=environment, capture_output=True, timeout=20, check=False)
         self.main = subprocess.Popen(
             [*self.command, "--no-mdns"],
@@ -46,8 +60,6 @@ class ServiceManager:
         )
         self.system.node, pid = self.main, self.main.pid
         self.system.pids.add(pid)
-        until(lambda: self.system.said("node")["pid"] == pid, "the node")
-        until(lambda: self.system.said("node")["linked"], "its link")
 
     def end(self, number: int) -> None:
         assert self.main is not None
