@@ -91,15 +91,28 @@ export function watchAddress(home: string, guard: Guard, changed: () => void): (
   return () => watcher?.close();
 }
 
+/**
+ * What a node, and whatever it starts, must not take over from this pi: a credential; the marks of the agent that
+ * this pi is, since what carries them ends when it is stopped; that this is a pi; and the terminal or window that
+ * it runs in, which others would then write to.
+ */
+const NOT_THE_OWNERS = new RegExp(
+  "^(?:" +
+    "HYPI_TOKEN|HYPERPI_AGENT|HYPERPI_INSTANCE|PI_CODING_AGENT|AI_AGENT|" +
+    "TMUX|TMUX_PANE|STY|WINDOW|ZELLIJ(?:_.*)?|TERM|TERM_.*|COLORTERM|COLUMNS|LINES|WINDOWID|GPG_TTY|SSH_TTY|" +
+    "(?:ITERM|KITTY|WEZTERM|ALACRITTY|GHOSTTY|KONSOLE|VTE|VSCODE|NVIM)(?:_.*)?|LC_TERMINAL(?:_.*)?|INSIDE_EMACS|WT_SESSION|" +
+    "PWD|OLDPWD|SHLVL|_" +
+    ")$",
+);
+
 /** Start the node in the background, unless a person stopped it on purpose. */
 export function startNode(home: Home, guard: Guard): void {
   const [program, ...args] = home.start;
   if (program === undefined || existsSync(join(home.path, "node", "stopped"))) return;
-  const env: NodeJS.ProcessEnv = { ...process.env, HYPERPI_HOME: home.path };
-  delete env["HYPI_TOKEN"];
-  // The marks of the agent that this pi is: what carries them belongs to it, and ends when it is stopped.
-  delete env["HYPERPI_AGENT"];
-  delete env["HYPERPI_INSTANCE"];
+  const env: NodeJS.ProcessEnv = { HYPERPI_HOME: home.path };
+  for (const [name, value] of Object.entries(process.env)) {
+    if (name !== "HYPERPI_HOME" && !NOT_THE_OWNERS.test(name)) env[name] = value;
+  }
   // Its own session and a neutral folder: it must outlive this pi and pin none of its resources. And by a shell
   // that ends at once, so that it is nobody's child: whoever starts a node is taken for its owner.
   const orphan = ["-c", '"$@" &', "sh", program, ...args];

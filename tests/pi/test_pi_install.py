@@ -75,6 +75,21 @@ def test_pi_decides_where_its_folder_is(tmp_path: Path) -> None:
     assert pi_install.agent_dir({}) == Path.home() / ".pi" / "agent"
 
 
+TERMINALS_AND_PIS = (
+    *("HYPERPI_AGENT", "HYPERPI_INSTANCE", "HYPI_TOKEN", "PI_CODING_AGENT", "AI_AGENT"),
+    *(
+        "TMUX",
+        "TMUX_PANE",
+        "STY",
+        "ZELLIJ_PANE_ID",
+        "KITTY_WINDOW_ID",
+        "TERM_SESSION_ID",
+        "COLUMNS",
+        "GPG_TTY",
+    ),
+)
+
+
 class TestAPiThatFindsNoNode:
     pytestmark = needs_pi
 
@@ -86,7 +101,7 @@ class TestAPiThatFindsNoNode:
         marker = tmp_path / "started"
         program = (
             "import os, sys; f = open(sys.argv[1], 'a');"
-            "marks = [key for key in ('HYPERPI_AGENT', 'HYPERPI_INSTANCE') if key in os.environ];"
+            f"marks = [key for key in {(*TERMINALS_AND_PIS, 'GIVEN')!r} if key in os.environ];"
             "f.write(f'{os.environ[\"HYPERPI_HOME\"]} {os.getsid(0)} {os.getppid()} {marks}\\n')"
         )
         pi_install.install(rig.agent_dir, home, [sys.executable, "-c", program, str(marker)])
@@ -99,8 +114,8 @@ class TestAPiThatFindsNoNode:
         assert not marker.exists()
 
         (home / "node" / "stopped").unlink()
-        spawned = {"HYPERPI_AGENT": "a-1", "HYPERPI_INSTANCE": "i-1"}
-        async with rig.headless(HYPERPI_HOME="", **spawned) as pi:
+        around = dict.fromkeys(TERMINALS_AND_PIS, "x") | {"GIVEN": "by the owner"}
+        async with rig.headless(HYPERPI_HOME="", **around) as pi:
             await until(lambda: marker.exists() and marker.read_text().endswith("\n"), "the node was started")
             await pi.command("new_session")
             await pi.command("prompt", message="two")
@@ -112,5 +127,6 @@ class TestAPiThatFindsNoNode:
         # In a session of its own, and not pi's child: whoever starts a node is taken for its owner.
         assert int(session) != os.getsid(0)
         assert int(parent) != pi_pid
-        # And not marked as what a spawned agent has left behind: that is ended when the agent is stopped.
-        assert marks == "[]"
+        # And not marked as what a spawned agent left behind, which is ended when the agent is stopped, nor as
+        # something in a terminal or a pi.
+        assert marks == "['GIVEN']"
