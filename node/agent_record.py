@@ -53,6 +53,7 @@ class AgentRecord:
     request_id: str | None = None
     said_bye: str | None = None
     state_before: str = "idle"  # what `unreachable` returns to
+    unheard: bool = False  # unreachable since the node started; `since` is of the state before
     asking: str | None = None  # what a person is asked on its behalf: shown in place of its own state,
     own_state: str = "idle"  # which is kept here meanwhile
     own_detail: str | None = None

@@ -365,7 +365,9 @@ class Roster:
         if record.state == state and record.detail == detail:
             return False
         if record.state != state:
-            record.since = now
+            if not (record.unheard and state == record.state_before):
+                record.since = now
+            record.unheard = False
         record.state, record.detail = state, detail
         return True
 

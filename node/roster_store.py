@@ -45,6 +45,7 @@ class RosterStore(Observer):
                 continue  # of another version; the agent itself will say who it is
             if record.live and record.state != "unreachable":
                 record.state_before, record.state = record.state, "unreachable"
+                record.unheard = True
                 record.detail = "the node was restarted and has not heard of it yet"
             records.append(record)
         self._roster = Roster(records)

@@ -1,12 +1,16 @@
 """The agents of one machine: every row of their table of states."""
 
+from pathlib import Path
+
 import pytest
 
-from hyperpi import contract
+from hyperpi import contract, strict_json
+from hyperpi.database import DiskThread
 from hyperpi.errors import AmbiguousName, Conflict, NotFound
 from node.agent_record import AgentRecord, agent_id, agent_shape
 from node.endings import End
 from node.roster import KEEP_EXITED, KEEP_EXITED_S, Roster
+from node.roster_store import RosterStore
 
 QUIT = End("quit", "quit")
 NODE = frozenset({"den", "n-den"})
@@ -160,6 +164,42 @@ def test_unreachable_twice_does_not_forget_what_it_was(roster):
     assert not roster.unreachable(record.id, "two", 107.0)
     roster.heard(record.id, 108.0)
     assert record.state == "working"
+
+
+def after_a_restart(roster: Roster, folder: Path) -> Roster:
+    thread = DiskThread("disk")
+    try:
+        for record in roster:
+            store = RosterStore.open(folder / "roster.db", thread)
+            store._save([(record.id, strict_json.encode(record).decode())], [])
+            store.close()
+        store = RosterStore.open(folder / "roster.db", thread)
+        try:
+            return store.load()
+        finally:
+            store.close()
+    finally:
+        thread.close()
+
+
+def test_a_restart_of_the_node_is_no_news_of_an_agent_that_is_what_it_was(roster, tmp_path):
+    register(roster)
+    again = after_a_restart(after_a_restart(roster, tmp_path), tmp_path)
+    (record,) = again
+    assert (record.state, record.since) == ("unreachable", 100.0)
+    register(again, now=200.0)
+    assert (record.state, record.since, record.last_event) == ("idle", 100.0, None)
+    again.unreachable(record.id, "gone quiet", 300.0)
+    register(again, now=310.0)
+    assert (record.state, record.since) == ("idle", 310.0)
+
+
+def test_an_agent_that_ended_while_its_node_was_away_has_ended_when_that_is_seen(roster, tmp_path):
+    register(roster)
+    again = after_a_restart(roster, tmp_path)
+    (record,) = again
+    again.exited(record.id, QUIT, 200.0)
+    assert (record.state, record.since) == ("exited", 200.0)
 
 
 # --- the end --------------------------------------------------------------------------------------------
