@@ -24,6 +24,9 @@ from node.process import is_alive
 from node.spawn import TerminalSize
 from node.terminals import Terminals
 
+LEVELS = frozenset({"info", "warning", "error"})
+NOTICE_CHARS = 2_000
+
 
 class Scrolls(Protocol):
     """What agents may do with scrolls."""
@@ -65,6 +68,14 @@ class KeeperDialog(msgspec.Struct):
     agent: str
     request: dict[str, Any] = msgspec.field(default_factory=dict)
     id: str = ""
+
+
+class KeeperNotice(msgspec.Struct):
+    """keeper.notice: an extension of a headless pi says something."""
+
+    agent: str
+    text: str
+    level: str = "info"
 
 
 class AgentSocket:
@@ -158,6 +169,8 @@ class _Peer:
                 return self._keeper_shows(_decode(raw, Shown))
             case "keeper.dialog" | "keeper.dialog_closed":
                 return self._keeper_asks(method, _decode(raw, KeeperDialog))
+            case "keeper.notice":
+                return self._keeper_says(_decode(raw, KeeperNotice))
             case "keeper.exited":
                 return self._edge.keepers.exited(_decode(raw, dict[str, Any]), self._lines.peer_pid)
             case _:
@@ -191,6 +204,13 @@ class _Peer:
         if method == "keeper.dialog":
             return self._edge.approvals.ask_dialog(agent, said.request)
         self._edge.approvals.withdraw_dialog(agent, said.id, "nobody answered in time")
+        return {}
+
+    def _keeper_says(self, said: KeeperNotice) -> dict[str, Any]:
+        agent = AgentId(said.agent)
+        if self._edge.keepers.speaks_for(agent, self._lines.rpc) and said.text.strip():
+            level = said.level if said.level in LEVELS else "info"
+            self._edge.agents.say(agent, {"type": "notice", "level": level, "text": said.text[:NOTICE_CHARS]})
         return {}
 
     def _me(self) -> AgentId:

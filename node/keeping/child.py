@@ -14,8 +14,9 @@ TAIL_BYTES = 64 << 10  # of output kept for the report
 MAX_DIALOG_BYTES = 256 << 10  # longer lines of pi's protocol are no questions to a person
 MAX_INPUT_BYTES = 1 << 20  # to the child; more means that it does not read
 
-# Requests of pi's that need no answer; any other one is a dialog.
-NO_DIALOGS = frozenset({"notify", "setStatus", "setWidget", "setTitle", "set_editor_text"})
+NOTICE = "notify"
+# Requests of pi's that only its own screen could fulfil. Any other one is a notice, or a dialog.
+OF_THE_SCREEN = frozenset({"setStatus", "setWidget", "setTitle", "set_editor_text"})
 
 
 class Tail:
@@ -34,14 +35,14 @@ class Tail:
 
 
 class PiOutput:
-    """pi's protocol, one JSON object a line: finds its dialogs, and passes on lines that are not protocol."""
+    """pi's protocol, one JSON object a line: finds what extensions ask or say, and passes on other text."""
 
     def __init__(self) -> None:
         self.rest = b""
         self.skipping = False  # within a line too long to be of interest
 
     def feed(self, chunk: bytes) -> tuple[list[Json], bytes]:
-        """(dialogs that are opened, text for a person)"""
+        """(dialogs that are opened and notices, text for a person)"""
         *lines, rest = (self.rest + chunk).split(b"\n")
         if self.skipping and lines:
             del lines[0]
@@ -49,11 +50,11 @@ class PiOutput:
         if len(rest) > MAX_DIALOG_BYTES:
             self.skipping = True
         self.rest = b"" if self.skipping else rest
-        dialogs = [dialog for line in lines if (dialog := self.dialog(line))]
-        return dialogs, b"".join(line + b"\n" for line in lines if not line.startswith(b"{"))
+        requests = [request for line in lines if (request := self.request(line))]
+        return requests, b"".join(line + b"\n" for line in lines if not line.startswith(b"{"))
 
-    def dialog(self, line: bytes) -> Json | None:
-        """The request of a dialog, which pi waits for."""
+    def request(self, line: bytes) -> Json | None:
+        """What an extension asks, and waits for, or says."""
         if b"extension_ui_request" not in line:
             return None
         try:
@@ -62,7 +63,7 @@ class PiOutput:
             return None
         if not isinstance(request, dict) or request.get("type") != "extension_ui_request":
             return None
-        if request.get("method") in NO_DIALOGS or "id" not in request:
+        if request.get("method") in OF_THE_SCREEN or "id" not in request:
             return None
         return request
 
@@ -86,11 +87,11 @@ class Child:
         self,
         spec: Json,
         selector: selectors.BaseSelector,
-        on_dialog: Callable[[Json], None],
+        on_request: Callable[[Json], None],
         pipes: Pipes | None,
     ) -> None:
         self.selector = selector
-        self.on_dialog = on_dialog
+        self.on_request = on_request
         self.pi = PiOutput() if spec["stdout"] == "pi-rpc" else None
         self.tail = Tail()
         self.unwritten = bytearray()
@@ -131,9 +132,9 @@ class Child:
             self.outputs.remove(fd)
             return False
         if self.pi is not None and fd == self.stdout:
-            dialogs, chunk = self.pi.feed(chunk)
-            for dialog in dialogs:
-                self.on_dialog(dialog)
+            requests, chunk = self.pi.feed(chunk)
+            for request in requests:
+                self.on_request(request)
         self.tail.add(chunk)
         return True
 

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from node.keeping.child import Child, Pipes
+from node.keeping.child import NOTICE, Child, Pipes
 from node.keeping.dialogs import Dialogs
 from node.keeping.lines import Json, save
 from node.keeping.link import Failed, NodeLink
@@ -57,7 +57,7 @@ class Keeper:
             self.child: Child | TerminalChild = self.terminal
         else:
             pipes = held if isinstance(held, tuple) else None
-            self.child = Child(spec, self.selector, lambda request: self.dialogs.opened(request), pipes)
+            self.child = Child(spec, self.selector, self.on_request, pipes)
         self.program = self.child.program
         self.standby = Standby(self.succeed, heirs)
         self.dialogs = Dialogs(
@@ -247,6 +247,17 @@ class Keeper:
             self.tell_shown()
             return {}
         raise Failed(-32601, f"a keeper has no method {method}")
+
+    def on_request(self, request: Json) -> None:
+        """An extension of pi asks or says something."""
+        if request.get("method") != NOTICE:
+            self.dialogs.opened(request)
+        elif self.dialogs.connected:  # what was said while nobody heard is not said again
+            said: Json = {
+                "text": str(request.get("message", "")),
+                "level": str(request.get("notifyType", "")),
+            }
+            self.node.call("keeper.notice", self.mine(said), lambda _: None)
 
     def input(self, data: object) -> Json:
         try:

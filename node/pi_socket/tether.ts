@@ -429,7 +429,7 @@ export class Tether implements LinkUser, PromptWatcher, Subject {
     this.ctx.ui.setStatus("hyperpi", url);
     if (this.memory.printed === url) return;
     this.memory.printed = url;
-    this.ctx.ui.notify(`Hyper-Pi: ${url}`, "info");
+    if (!this.headless) this.ctx.ui.notify(`Hyper-Pi: ${url}`, "info"); // else it would be told to its own viewers
   }
 
   drained(): void {

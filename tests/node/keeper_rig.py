@@ -99,7 +99,7 @@ class Node:
                 await asyncio.Event().wait()
             if method == "keeper.register":
                 answer = await self.book.registered(params, peer.rpc, peer.peer_pid)
-            elif method == "keeper.shown" or (method == "keeper.dialog" and self.dialogs):
+            elif method in {"keeper.shown", "keeper.notice"} or (method == "keeper.dialog" and self.dialogs):
                 answer = {}
             else:
                 answer = await self.book.exited(params, peer.peer_pid)

@@ -808,6 +808,23 @@ os.write(2, b"answers: " + json.dumps(answers).encode() + b"\n")
 """
 
 
+SAYING = r"""
+import json, sys, time
+said = {"id": "n", "method": "notify", "notifyType": "error", "message": "no tea"}
+while True:
+    print(json.dumps({"type": "extension_ui_request", **said}), flush=True)
+    time.sleep(0.05)
+"""
+
+
+async def test_what_an_extension_says_is_told_to_a_node_that_listens_and_waits_for_no_other(rig: Rig) -> None:
+    one = await rig.start_python(SAYING, "--mode", "rpc", kind="pi")
+    node = await rig.node()
+    told = ("keeper.notice", {"agent": one.agent, "text": "no tea", "level": "error"})
+    await node.until(lambda: told in node.calls)
+    assert next(method for method, _ in node.calls) == "keeper.register"
+
+
 async def test_pis_dialogs_are_cancelled_and_its_protocol_is_no_output(rig: Rig) -> None:
     node = await rig.node()
     one = await rig.start_python(ASKING, "--mode", "rpc", kind="pi")

@@ -28,6 +28,7 @@ export default function (pi: any) {
         renameSync("told.tmp", "told");
       };
       note(await ctx.ui.select("Which database?", ["staging", "production"]));
+      ctx.ui.notify(`Looking at ${told[0]}.`, "warning");
       note(await ctx.ui.confirm("Really?", "It has users."));
       note(await ctx.ui.input("Its name?", "db-1"));
       note(await ctx.ui.confirm("In time?", "Nobody will say.", { timeout: 400 }));
@@ -81,6 +82,8 @@ async def test_dialogs_of_a_headless_pi_are_answered_by_people_over_a_killed_nod
 
     really = await asked(pi, "Really?")
     assert really["action"]["detail"]["message"] == "It has users."
+    said = [(event["level"], event["text"]) for event in pi.view.of_type("notice")]
+    assert said == [("warning", "Looking at production.")]
     await pi.answer(really, "no")
 
     name = await asked(pi, "Its name?")
