@@ -85,7 +85,9 @@ class Agents:
         self.pending: Callable[[AgentId], list[contract.Approval]] = lambda _: []  # what it waits for
         self.decisions: Callable[[AgentId], list[contract.Decision]] = lambda _: []  # on its newest calls
         self.stored: Callable[[AgentId], list[contract.QueuedPrompt]] = lambda _: []  # kept here for it
+        self.settled: Callable[[AgentId, str], bool] = lambda *_: False  # a prompt was taken, or taken back
         self._queues: dict[AgentId, list[contract.QueuedPrompt]] = {}  # what waits in the agent
+        self._lost: dict[AgentId, list[contract.QueuedPrompt]] = {}  # what waited for one that has ended
         self._logs: dict[AgentId, EventLog] = {}
         self._connections: dict[AgentId, AgentConnection] = {}
         self._exits: dict[AgentId, ExitWatch] = {}
@@ -168,6 +170,8 @@ class Agents:
         known = self.roster.by_instance(hello.instance)
         before = known.session.id if known and known.session else None
         record = self.roster.register(hello, pid=pid, pid_start=process_start(pid), project=project, now=now)
+        if self._lost.pop(record.id, None):
+            self.tell_queue(record.id)
         record.tty = None if record.spawned else tty.terminal_of(pid)
         self._connections[record.id] = connection
         self._cancel_grace(record.id)
@@ -226,7 +230,11 @@ class Agents:
         self._changed(agent)
 
     def queue(self, agent: AgentId) -> list[contract.QueuedPrompt]:
-        """Prompts that wait, here and in the agent, in the order in which they will be taken."""
+        """Prompts that wait, here and in the agent, in the order in which they will be taken; of one that has
+        ended those that it had not taken.
+        """
+        if agent in self._lost:
+            return self._lost[agent]
         return self._queues.get(agent, []) + self.stored(agent)
 
     def tell_queue(self, agent: AgentId) -> None:
@@ -329,11 +337,14 @@ class Agents:
         if record.stopped_by is not None:
             end = by_order(record.stopped_by, end)
         self.loads.pop(agent, None)
+        if record.live and (queue := [one for one in self.queue(agent) if not self.settled(agent, one.id)]):
+            # Said while it is known what they were: what asks for them again is a person.
+            self._lost[agent] = [msgspec.structs.replace(one, where="lost") for one in queue]
         if self.roster.exited(agent, end, time.time()):
             log.info("agent exited agent=%s detail=%s", agent, record.detail)
             self._say_state(record)
             self._changed(agent)
-        if self._queues.pop(agent, None):
+        if self._queues.pop(agent, None) or agent in self._lost:
             self.tell_queue(agent)
         self._cancel_grace(agent)
         if (watch := self._exits.pop(agent, None)) is not None:
@@ -393,7 +404,7 @@ class Agents:
         self._dropped_from_roster(agent)
 
     def _dropped_from_roster(self, agent: AgentId) -> None:
-        for table in (self._queues, self._logs, self.watchers, self._watchers_afar, self.loads):
+        for table in (self._queues, self._lost, self._logs, self.watchers, self._watchers_afar, self.loads):
             table.pop(agent, None)
         self._beats.forget(agent)
         if (timer := self._quiet.pop(agent, None)) is not None:

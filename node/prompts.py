@@ -106,7 +106,7 @@ class Prompts(Observer):
         self._spawn: Spawn = asyncio.ensure_future  # until `use`
         for sent in memory.load():
             self._recall(sent)
-        agents.stored = self.stored
+        agents.stored, agents.settled = self.stored, self._is_settled
         self._last = max((sent.number for sent in self._known.values()), default=0)
 
     def use(self, spawn: Spawn) -> None:
@@ -210,6 +210,10 @@ class Prompts(Observer):
             for sent in self._lines.get(agent, ())
             if sent.receipt == "stored" and sent.acknowledged
         ]
+
+    def _is_settled(self, agent: AgentId, prompt_id: str) -> bool:
+        sent = self._known.get((agent, prompt_id))
+        return sent is not None and sent.receipt in {"delivered", "cancelled"}
 
     async def cancel(self, agent: AgentId, prompt_id: str) -> Json:
         """Take a prompt back that waits; its text, to be edited. Raises NotFound, Conflict and others."""

@@ -115,6 +115,8 @@ class Conversation:
         for approval in self.approvals.values():
             lines.append(("ansiyellow bold", f"? {asking.headline(approval)}   Alt-A approve, Alt-D deny"))
         for one in self.queue:
+            if one.get("where") == "lost":  # that has been said, and nothing becomes of it
+                continue
             when = "steers" if one.get("mode") == "steer" else "waits"
             lines.append(("ansibrightblack", f"→ {one_line(one.get('text'), 100)}  ({when})"))
         for text in self.waiting.values():
@@ -205,10 +207,16 @@ class Conversation:
 
     def _on_queue(self, event: Json) -> Iterator[RenderableType]:
         """All that waits for the agent, whoever said it; what we sent and it has is among it."""
+        told = {str(one.get("id")) for one in self.queue if one.get("where") == "lost"}
         self.queue = rows_of(event, "prompts")
         for one in self.queue:
             self.waiting.pop(str(one.get("id")), None)
-        yield from ()
+        yield from self._lost(told)
+
+    def _lost(self, told: set[str]) -> Iterator[RenderableType]:
+        for one in self.queue:
+            if one.get("where") == "lost" and str(one.get("id")) not in told:
+                yield Text(f"· not taken, as far as is known: {one_line(one.get('text'), 200)}", "red")
 
     def _on_usage(self, event: Json) -> Iterator[RenderableType]:
         self.usage = event

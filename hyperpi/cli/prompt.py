@@ -13,7 +13,7 @@ from hyperpi.cli.words import Json, one_line
 
 RECEIPTS = {
     "delivered": "{agent} has it",
-    "queued": "{agent} has it",
+    "queued": "queued: {agent} takes it up as soon as it can",
     "stored": "kept for {agent}, until it can take it",
     "unknown": "sent, but whether {agent} got it is not known: look before you send it again",
 }

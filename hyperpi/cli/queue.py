@@ -13,6 +13,7 @@ PLACES = {
     "node": "kept until it is back",
     "agent": "waits in it",
     "handed": "in its hands, cannot be taken back",
+    "lost": "not taken, as far as is known: it has ended",
 }
 
 

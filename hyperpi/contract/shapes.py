@@ -71,7 +71,8 @@ class Ending(Shape):
 
 class QueuedPrompt(Shape):
     """A prompt that waits. `where`: at its node until the agent is back; in the agent, which can give it
-    back; or handed to what runs in it, which cannot.
+    back; or handed to what runs in it, which cannot; or lost: its agent ended and had not taken it, as far as
+    is known (receipt unknown).
     """
 
     id: str
@@ -80,7 +81,7 @@ class QueuedPrompt(Shape):
     source: str = "api"
     images: int = 0
     at: str | None = None
-    where: Literal["node", "agent", "handed"] = "agent"
+    where: Literal["node", "agent", "handed", "lost"] = "agent"
 
 
 class Agent(Shape):

@@ -129,7 +129,7 @@ const actions = {
   ...recording.actions,
   ...inspector,
   ...dialogs,
-  ...resumeFlow(page),
+  ...resumeFlow(page, client),
   ...spawnFlow(page),
   ...joinFlow(page),
   ...trust,

@@ -63,6 +63,7 @@ import { noFilter } from "./trust.js";
  * @property {ReadonlySet<string>} putOff     approvals to which this viewer said "not now"
  * @property {ReadonlySet<string>} answering  approvals whose answer is on its way
  * @property {ReadonlySet<string>} resuming   ended agents that are being gone on with
+ * @property {ReadonlySet<string>} putAway    prompts that ended agents had not taken, and the person is done with
  * @property {ReadonlySet<string>} passedOver interrupted agents that this viewer has put off
  * @property {DiskLook} disk
  * @property {LetIn} letIn
@@ -111,6 +112,7 @@ export function firstUi() {
     putOff: new Set(),
     answering: new Set(),
     resuming: new Set(),
+    putAway: new Set(),
     passedOver: new Set(),
     disk: { row: null, opened: null, replay: false, commit: null, playing: false },
     letIn: { what: "machine", role: "operator", name: "", ttl_s: 900, uses: 1, made: null, busy: false, error: "" },

@@ -161,6 +161,13 @@ def test_what_waits_for_the_agent_is_shown_until_it_is_taken_up(talk: Conversati
     assert talk.live() == []
 
 
+def test_what_the_agent_had_not_taken_when_it_ended_is_told_once(talk: Conversation):
+    lost = [{"id": "p-1", "text": "run the tests", "mode": "follow_up", "where": "lost"}]
+    assert "not taken" in text_of(talk.event({"type": "queue", "prompts": lost}))
+    assert text_of(talk.event({"type": "queue", "prompts": lost})) == ""
+    assert talk.live() == []
+
+
 def test_what_an_agent_was_at_when_it_ended_is_settled_as_interrupted_once(talk: Conversation):
     list(talk.event(delta("Half a sen")))
     list(talk.event({"type": "tool_start", "call_id": "c1", "name": "bash", "args": {"command": "make"}}))

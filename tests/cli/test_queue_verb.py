@@ -22,6 +22,12 @@ def test_what_waits_is_listed(mesh: ControlSocket, run: Run):
     assert run("queue", "frontend", "--json").json == [WAITS]
 
 
+def test_what_an_ended_agent_had_not_taken_is_listed_as_that(mesh: ControlSocket, run: Run):
+    mesh.mesh.agents["a-frontend-den"]["queue"] = [{**WAITS, "where": "lost"}]
+    out = run("queue", "frontend").out
+    assert "then the tests" in out and "not taken" in out
+
+
 def test_a_queue_that_nobody_could_be_asked_for_is_not_told_as_empty(mesh: ControlSocket, run: Run):
     mesh.mesh.agents["a-frontend-den"]["detail"] = "den is disconnected; it was working when last heard of"
     done = run("queue", "frontend")

@@ -198,6 +198,22 @@ def test_a_prompt_can_come_from_stdin_and_says_its_mode(mesh: ControlSocket, run
     assert mesh.asked("agent.prompt")[1]["id"] != asked["id"]
 
 
+@pytest.mark.parametrize(
+    ("receipt", "words"),
+    [
+        ("delivered", "frontend has it"),
+        ("queued", "queued: frontend takes it up"),
+        ("stored", "kept for frontend"),
+        ("unknown", "not known"),
+    ],
+)
+def test_each_receipt_has_words_of_its_own(
+    mesh: ControlSocket, run: Run, monkeypatch: pytest.MonkeyPatch, receipt: str, words: str
+):
+    monkeypatch.setattr(mesh.mesh, "_agent_prompt", lambda params: {"id": params["id"], "receipt": receipt})
+    assert words in run("prompt", "frontend", "hello").out
+
+
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import json
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -167,6 +169,34 @@ async def test_a_prompt_is_passed_on_and_becomes_delivered_with_its_echo(desk, a
     assert desk.told == [("p-1", "queued"), ("p-1", "delivered")]
     assert await desk.take("p-1") == "delivered"
     assert agent.taken == ["p-1"]
+
+
+async def test_what_an_ended_agent_had_not_taken_is_told_with_its_text_until_it_is_back(desk, agent):
+    assert await desk.take("p-kept", "kept at the node") == "stored"
+    desk.dial(agent)
+    await asyncio.gather(*desk.unattended)
+    for prompt_id in ("p-1", "p-2"):
+        assert await desk.take(prompt_id) == "queued"
+    waits = [contract.QueuedPrompt("p-1", "run"), contract.QueuedPrompt("p-2", "test")]
+    desk.agents.changed(desk.id, contract.AgentChanged(queue=waits))
+    desk.prompts.prompt_entered(desk.id, "p-1")
+    desk.drop()
+    assert await desk.take("p-3", "and stored") == "stored"
+    assert [one.where for one in desk.agents.queue(desk.id)] == ["agent", "agent", "node"]
+
+    desk.agents.exited(desk.id, End("killed", "killed by SIGKILL"))
+    lost = desk.agents.queue(desk.id)
+    assert [(one.id, one.text, one.where) for one in lost] == [
+        ("p-2", "test", "lost"),
+        ("p-3", "and stored", "lost"),
+    ]
+    assert {("p-2", "unknown"), ("p-3", "unknown")} <= set(desk.told)
+    told = json.loads(desk.agents.log_of(desk.id).ring.since(0, 1 << 20)[-1])
+    assert [one["id"] for one in told["prompts"]] == ["p-2", "p-3"]
+
+    hello = contract.Register(instance="i-1", kind="pi", cwd="/", pid=os.getpid())
+    desk.agents.register(hello, agent, pid=os.getpid(), project=None)
+    assert desk.agents.queue(desk.id) == []
 
 
 async def test_an_echo_that_is_quicker_than_the_answer_is_not_taken_back(desk, agent):

@@ -805,7 +805,11 @@ def app_of(mesh: Mesh) -> Starlette:
         elif name.startswith("disk-"):
             await mesh.disk.play(name)
         elif name == "exit":
+            talk = mesh.talks["a2"]
+            talk.queue = [{**one, "where": "lost"} for one in talk.queue]
+            mesh.agents["a2"]["resume"] = "possible"
             mesh.set_state("a2", "exited", "quit")
+            talk.emit("a2", {"type": "queue", "prompts": talk.queue})
         return JSONResponse({})
 
     @contextlib.asynccontextmanager

@@ -433,6 +433,30 @@ def test_what_waits_for_an_agent_is_edited_or_cancelled(page: Page) -> None:
     expect(page.locator(".receipts")).to_have_count(0)
 
 
+def test_what_an_ended_agent_had_not_taken_is_said_and_can_be_sent_to_who_goes_on(
+    page: Page, server: str
+) -> None:
+    open_agent(page, "a2")
+    for text in ("wait: first", "wait: second", "wait: third"):
+        page.fill("#composer", text)
+        page.keyboard.press("Enter")
+        expect(page.locator(".queue")).to_contain_text(text)
+    play(server, "exit")
+    expect(page.locator("#composer")).to_be_disabled()
+    expect(page.locator(".queue li[data-receipt=unknown]")).to_have_count(3)
+    expect(page.locator(".queue")).to_contain_text("not taken")
+    first = page.locator(".queue li").filter(has_text="first")
+    first.get_by_role("button", name="Dismiss").click()
+    expect(page.locator(".queue li")).to_have_count(2)
+    page.locator(".queue li").filter(has_text="second").get_by_role("button", name="Send again").click()
+    expect(page).to_have_url(re.compile("a2r$"))
+    expect(page.locator(".composer, .stage").first).to_contain_text("wait: second")
+    open_agent(page, "a2")
+    expect(page.locator(".queue li")).to_have_count(1)
+    page.reload()
+    expect(page.locator(".queue")).to_contain_text("wait: third")
+
+
 def test_a_phone_walks_through_the_panes_as_screens(browser: Browser, server: str) -> None:
     look = Look(browser, server, phone=True)
     page = look.page

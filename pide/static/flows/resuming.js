@@ -4,11 +4,16 @@ import { keepIds } from "../keeping.js";
 import { offeredAgain } from "../presence.js";
 import { visible } from "../format.js";
 import { messageOf } from "../client.js";
+import { modeFor } from "../prompts.js";
+import { successorsIn } from "../mesh.js";
 
 const START_TIMEOUT_S = 30;
 
-/** @param {import("../page.js").Page} page */
-export function resumeFlow(page) {
+/**
+ * @param {import("../page.js").Page} page
+ * @param {import("../client.js").Client} client
+ */
+export function resumeFlow(page, client) {
   /** @param {ReadonlySet<string>} resuming */
   const look = (resuming) => page.look({ resuming });
 
@@ -32,7 +37,23 @@ export function resumeFlow(page) {
     }
   };
 
+  const putAway = (/** @type {string} */ id) => page.look({ putAway: new Set([...page.ui.putAway, id]) });
+
   return {
+    putAway,
+    /**
+     * Say what an ended agent had not taken to the one that goes on with it, which is started if there is none.
+     * @param {string} agent
+     * @param {import("../protocol.js").QueuedPrompt} prompt
+     */
+    sendLost: async (agent, prompt) => {
+      const now = successorsIn(page.state.mesh?.agents ?? new Map()).get(agent)?.id ?? (await start(agent));
+      if (!now) return;
+      putAway(prompt.id);
+      void client.prompt(now, prompt.text, modeFor(page.state.mesh?.agents.get(now), "follow_up"));
+      if (prompt.images) page.toast("Its pictures have to be added again.");
+      page.go({ kind: "agent", id: now });
+    },
     /** @param {string} agent */
     resume: async (agent) => {
       const now = await start(agent);

@@ -2,6 +2,7 @@
 
 import { html, live, nothing, repeat } from "../vendor/lit.js";
 import { straight } from "../format.js";
+import { successorsIn } from "../mesh.js";
 import { isBusy } from "../presence.js";
 import { canSteer, modeFor, notYetDelivered } from "../prompts.js";
 import { allows } from "../protocol.js";
@@ -30,6 +31,9 @@ import { icon } from "./icons.js";
  * @property {(prompt: Prompt) => void} dismiss
  * @property {(event: KeyboardEvent) => void} composerKey
  * @property {(agent: string) => void} resume
+ * @property {(agent: string, prompt: import("../protocol.js").QueuedPrompt) => void} sendLost
+ * @property {(id: string) => void} putAway
+ * @property {(text: string, what: string) => void} copy
  */
 
 const MODES = /** @type {{mode: PromptMode, text: string, title: string}[]} */ ([
@@ -59,15 +63,16 @@ export function composerView(state, ui, agent, id, actions) {
   const draft = ui.drafts.get(id) ?? "";
   const mode = modeFor(agent, ui.modes.get(id));
   const ended = agent?.state === "exited";
-  const queue = state.conversations.get(id)?.queue ?? [];
-  const queued = new Set(queue.map((one) => one.id));
+  const told = state.conversations.get(id)?.queue ?? [];
+  const queued = new Set(told.map((one) => one.id));
+  const queue = whole(told, state.prompts.get(id) ?? []).filter((one) => !ui.putAway.has(one.id));
   const onTheirWay = notYetDelivered(state.prompts, id).filter((prompt) => !queued.has(prompt.id));
   const pictures = ui.pictures.get(id) ?? [];
   const completion = ui.completion?.agent === id && !ended ? ui.completion : null;
   const inTurn = agent !== undefined && isBusy(agent) && state.mesh?.nodes.get(agent.node)?.state === "online";
   return html`
     <footer class="composer">
-      ${queueView(queue, id, mayPrompt, actions)} ${receiptsView(onTheirWay, state, actions)}
+      ${queueView(queue, id, mayPrompt, actions, mayPrompt && goesOn(state, agent))} ${receiptsView(onTheirWay, state, actions)}
       ${mayPrompt
         ? html`<div class="composer-box" data-disabled=${String(ended)}>
             ${completionView(completion, actions.complete)} ${picturesView(pictures, id, actions)}
@@ -152,7 +157,43 @@ const PLACES = /** @type {Record<import("../protocol.js").QueuedPrompt["where"],
   node: "stored at its node",
   agent: "queued in the agent",
   handed: "in pi's own queue",
+  lost: "not taken, as far as is known: the agent ended",
 });
+
+const MARKS = /** @type {Partial<Record<import("../protocol.js").QueuedPrompt["where"], string>>} */ ({ node: "stored", lost: "unknown" });
+
+/**
+ * Whether there is, or could be, an agent that goes on with this one's conversation.
+ * @param {State} state
+ * @param {Agent | undefined} agent
+ */
+function goesOn(state, agent) {
+  if (!agent) return false;
+  return successorsIn(state.mesh?.agents ?? new Map()).has(agent.id) || (Boolean(agent.resume) && allows(state.me?.role, "agent.resume"));
+}
+
+/**
+ * The queue with the whole texts of those that were sent from here: it has their beginnings.
+ * @param {import("../protocol.js").QueuedPrompt[]} queue
+ * @param {Prompt[]} sent
+ */
+function whole(queue, sent) {
+  return queue.map((one) => ({ ...one, text: sent.find((prompt) => prompt.id === one.id)?.text ?? one.text }));
+}
+
+/**
+ * @param {import("../protocol.js").QueuedPrompt} prompt
+ * @param {string} agent
+ * @param {ComposerActions} actions
+ * @param {boolean} goesOn
+ */
+function lostView(prompt, agent, actions, goesOn) {
+  return html`${goesOn
+      ? html`<button class="link" title="Says it to the agent that goes on with this conversation" @click=${() => actions.sendLost(agent, prompt)}>Send again</button>`
+      : nothing}
+    <button class="link" @click=${() => actions.copy(prompt.text, "prompt")}>Copy</button>
+    <button class="link" @click=${() => actions.putAway(prompt.id)}>Dismiss</button>`;
+}
 
 /**
  * What waits for the agent, whoever sent it.
@@ -160,18 +201,20 @@ const PLACES = /** @type {Record<import("../protocol.js").QueuedPrompt["where"],
  * @param {string} agent
  * @param {boolean} mayPrompt
  * @param {ComposerActions} actions
+ * @param {boolean} goesOn  whether what an ended agent had not taken can be sent to another one in its place
  */
-function queueView(queue, agent, mayPrompt, actions) {
+function queueView(queue, agent, mayPrompt, actions, goesOn) {
   if (!queue.length) return nothing;
   return html`<ul class="receipts queue" aria-label="Prompts that wait">
     ${repeat(
       queue,
       (one) => one.id,
-      (one) => html`<li data-receipt=${one.where === "node" ? "stored" : "queued"} data-queued=${one.id}>
+      (one) => html`<li data-receipt=${MARKS[one.where] ?? "queued"} data-queued=${one.id}>
         <span class="receipt-mark" aria-hidden="true"></span>
         <span class="receipt-text" title=${straight(one.text)}>${straight(one.text) || "(pictures)"}</span>
         <span class="receipt-word">${one.mode === "steer" ? "steers · " : ""}${PLACES[one.where] ?? one.where}</span>
-        ${mayPrompt && one.where !== "handed"
+        ${one.where === "lost" ? lostView(one, agent, actions, goesOn) : nothing}
+        ${mayPrompt && (one.where === "node" || one.where === "agent")
           ? html`<button class="link" @click=${() => actions.takeBack(agent, one.id, true)}>Edit</button>
               <button class="link" @click=${() => actions.takeBack(agent, one.id, false)}>Cancel</button>`
           : nothing}
