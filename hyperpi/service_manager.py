@@ -1,13 +1,7 @@
 """What a service manager wants to hear of a service: sd_notify(3)."""
 
 import contextlib
-import os
 import socket
-
-
-def take_notify_socket() -> str | None:
-    """Where a service manager waits for word; None if nobody does. Nothing that we start is to find it."""
-    return os.environ.pop("NOTIFY_SOCKET", None)
 
 
 def tell_ready(address: str | None) -> None:

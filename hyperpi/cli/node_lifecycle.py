@@ -19,9 +19,9 @@ from hyperpi.cli.processes import (
     stop_node,
     wait_for_node,
 )
-from hyperpi.config import LOCAL_PORT, Environment, Home, owners_environment
+from hyperpi.config import LOCAL_PORT, Environment, Home, owners_environment, take_notify_socket
 from hyperpi.errors import BadRequest
-from hyperpi.service_manager import take_notify_socket, tell_ready
+from hyperpi.service_manager import tell_ready
 
 if TYPE_CHECKING:
     from node.identity import Membership

@@ -16,7 +16,8 @@ from cli_process import Done, Run
 
 from hyperpi.cli.service_files import Service, launchd_plan, launchd_plist, systemd_plan, systemd_unit
 from hyperpi.cli.service_owner import Owner
-from hyperpi.service_manager import take_notify_socket, tell_ready
+from hyperpi.config import take_notify_socket
+from hyperpi.service_manager import tell_ready
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HARD = Service(
