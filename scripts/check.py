@@ -9,6 +9,7 @@ Each step says on one line how it went; what a failed one printed follows. Exit 
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -62,6 +63,10 @@ STEPS = [
 def main() -> int:
     """Run every step, then the tests."""
     arguments = sys.argv[1:]
+    # What a shell starts in the background ignores these, and so would all that the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     failed: list[str] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for outcome in pool.map(run, STEPS):
