@@ -13,6 +13,7 @@ import { recordingFlow } from "./flows/recording.js";
 import { resumeFlow } from "./flows/resuming.js";
 import { rosterFlow } from "./flows/roster.js";
 import { spawnFlow } from "./flows/spawn.js";
+import { tellingFlow } from "./flows/telling.js";
 import { terminalFlow } from "./flows/terminal.js";
 import { trustFlow } from "./flows/trust.js";
 import { pageKey } from "./keys.js";
@@ -70,6 +71,7 @@ const page = new Page({
     recording.settle();
     client.settle(before);
     approvals.inboxSettle(before);
+    telling.settle(before);
     if (page.state.me?.role !== before.me?.role) trust.loadMesh(); // the page may have been opened at its address
     const nodes = page.state.mesh?.nodes;
     if (nodes === before.mesh?.nodes) return;
@@ -107,6 +109,7 @@ const recording = recordingFlow(page);
 const inspector = inspectorFlow(page, client);
 const dialogs = dialogFlow(page);
 const trust = trustFlow(page, dialogs.confirm);
+const telling = tellingFlow(page);
 
 /**
  * @param {string} text
@@ -134,6 +137,7 @@ const actions = {
   ...joinFlow(page),
   ...trust,
   ...approvals,
+  ...telling.actions,
   login: logins.login,
   logout: () => void logins.logout(),
   retryNow: () => socket.retryNow(),

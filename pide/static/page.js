@@ -67,6 +67,8 @@ export class Page {
     if (this.state === before) return;
     this._noticeChanges(before);
     this._onChange(before);
+    // A page that is not seen draws no frame; its title is all that is seen of it.
+    if (document.visibilityState !== "visible" && this.state.mesh !== before.mesh) this._name();
     this.draw();
   }
 

@@ -1,6 +1,6 @@
 /**
  * What this page shows and how, as far as the server has no say in it: which agent is open, filters,
- * dialogs, drafts. Pure; but for what was put off (keeping.js) it lives in memory only.
+ * dialogs, drafts. Pure; but for what was put off or turned on (keeping.js) it lives in memory only.
  */
 
 import { noFilter } from "./trust.js";
@@ -65,6 +65,8 @@ import { noFilter } from "./trust.js";
  * @property {ReadonlySet<string>} resuming   ended agents that are being gone on with
  * @property {ReadonlySet<string>} putAway    prompts that ended agents had not taken, and the person is done with
  * @property {ReadonlySet<string>} passedOver interrupted agents that this viewer has put off
+ * @property {boolean} tells                 who does not look is told what waits
+ * @property {string} tellsNot                why not, and what to do
  * @property {DiskLook} disk
  * @property {LetIn} letIn
  * @property {import("./trust.js").TrailFilter} trailFilter
@@ -114,6 +116,8 @@ export function firstUi() {
     resuming: new Set(),
     putAway: new Set(),
     passedOver: new Set(),
+    tells: false,
+    tellsNot: "",
     disk: { row: null, opened: null, replay: false, commit: null, playing: false },
     letIn: { what: "machine", role: "operator", name: "", ttl_s: 900, uses: 1, made: null, busy: false, error: "" },
     trailFilter: noFilter(),

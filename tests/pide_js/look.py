@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,6 +86,7 @@ class Look:
         phone: bool = False,
         token: str = "",
         light: bool = False,
+        allow: Sequence[str] = (),
     ) -> None:
         self.url, self.out, self.phone = url, out, phone
         self.scheme = "light-" if light else ""
@@ -98,6 +99,7 @@ class Look:
             is_mobile=phone,
             device_scale_factor=scale,
             color_scheme="light" if light else "dark",
+            permissions=list(allow),
         )
         self.page: Page = self.context.new_page()
         self.page.on("console", self.said)

@@ -804,6 +804,9 @@ def app_of(mesh: Mesh) -> Starlette:
             mesh.trust_changed()
         elif name.startswith("disk-"):
             await mesh.disk.play(name)
+        elif name.startswith("state-"):  # state-AGENT-STATE, its detail as the body
+            _, agent, state = name.split("-")
+            mesh.set_state(agent, state, (await request.body()).decode() or None)
         elif name == "exit":
             talk = mesh.talks["a2"]
             talk.queue = [{**one, "where": "lost"} for one in talk.queue]

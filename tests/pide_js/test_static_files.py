@@ -66,3 +66,13 @@ def test_no_view_sets_a_style_attribute_or_fetches() -> None:
         # `.style=` sets the property, which the policy allows; ` style=` would be an attribute.
         assert re.search(r'\sstyle="?\$?\{?', text) is None, path.name
         assert "fetch(" not in text, path.name
+
+
+def test_the_worker_behind_notifications_has_no_say_in_what_a_page_loads() -> None:
+    worker = (STATIC / "note_worker.js").read_text()
+    assert set(re.findall(r'addEventListener\("(\w+)"', worker)) == {"install", "notificationclick"}
+    registering = (STATIC / "notes.js").read_text()
+    scope = re.search(r'NOWHERE = "/static/([^"]+)"', registering)
+    assert scope
+    assert "{ scope: NOWHERE }" in registering
+    assert not (STATIC / scope[1]).exists()
