@@ -63,9 +63,8 @@ class Neighbourhood:
                     await self._take_part(opened, before)
                 quiet = False
                 log.info("addresses of this machine have changed, mDNS begins anew")
-            except (
-                Exception
-            ) as exc:  # a boundary: what strangers send and a changing network may raise anything
+            # A boundary: what strangers send and a changing network may raise anything.
+            except Exception as exc:
                 if not quiet:
                     log.warning("mDNS is not possible now reason=%s", _reason(exc))
                 quiet = True

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import ifaddr
 
-LOOK_S = (
-    3.0  # where the system does not tell; a look takes 0.1 ms, and 2 ms or more with a hundred interfaces
-)
+# Where the system does not tell; a look takes 0.1 ms, and 2 ms or more with a hundred interfaces.
+LOOK_S = 3.0
 DOUBT_S = 60.0  # where it tells: a look all the same
 SETTLE_S = 0.5  # an old address goes and the new one comes: one change
 RTMGRP_IPV4_IFADDR = 0x10  # linux/rtnetlink.h

@@ -341,9 +341,8 @@ class Roster:
         name = unique_name(wished, {record.name for record in self if record.live})
         for record in self:
             if record.name == name:
-                base = SUFFIX.sub(
-                    "", name
-                )  # `api-2` becomes `api-3`, and neither `api-2-2` nor another's `api`
+                # `api-2` becomes `api-3`, and neither `api-2-2` nor another's `api`.
+                base = SUFFIX.sub("", name)
                 record.name = unique_name(base, self._names() | {base})
                 self._displaced.append(record.id)
         return name

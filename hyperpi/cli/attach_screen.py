@@ -91,9 +91,8 @@ class _Screen:
                 for item in self._follower.items():
                     self._items.append(item)
                     loop.call_soon_threadsafe(self._drain)
-            except (
-                BaseException
-            ) as exc:  # a boundary: whatever ends the thread ends the screen, with its reason
+            # A boundary: whatever ends the thread ends the screen, with its reason.
+            except BaseException as exc:
                 self._items.append(exc)
             loop.call_soon_threadsafe(self._drain)
 

@@ -12,13 +12,8 @@ from hyperpi.cli.options import Verb, examples, home, json_option
 from hyperpi.cli.output import Cell, note, print_fields, print_json
 from hyperpi.config import owners_environment
 
-START_NODE = (
-    sys.executable,
-    "-m",
-    "node",
-    "run",
-    "--log-file",
-)  # how pi-socket starts the node when none runs
+# How pi-socket starts the node when none runs.
+START_NODE = (sys.executable, "-m", "node", "run", "--log-file")
 
 pi = LazyGroup(
     name="pi",
