@@ -109,11 +109,17 @@ class Snapshots:
         """Entries older than `before`, encoded {entries, more}."""
         record = self._agents.roster.get(agent)
         if self._agents.answers(agent):
+            heard = record.stream_seen
             connection = self._agents.connection(agent)
             try:
                 raw, _ = await connection.call_raw("history", {"before": before, "limit": limit}, ASK_S)
             except UnknownMethod:
                 return b'{"entries":[],"more":false}'
-            return bytes(raw)
+            except NodeUnreachable:
+                if not self._agents.is_connected(agent):
+                    raise
+                self._agents.left_open(agent, heard)
+            else:
+                return bytes(raw)
         entries, more = await self._kept.entries(record, before, limit) or ([], False)
         return strict_json.encode({"entries": entries, "more": more})

@@ -83,6 +83,22 @@ async def test_who_is_known_to_hang_is_not_waited_for_again_until_it_is_heard_of
     assert desk.agent.asked == 2
 
 
+async def test_older_entries_of_an_agent_that_hangs_are_those_that_were_kept(desk: Desk):
+    desk.agent.hangs = True
+    for _ in range(2):  # the second time it is known, and not waited for
+        older = json.loads(await desk.snapshots.history(desk.record.id, "e-2", 10))
+        assert [entry["id"] for entry in older["entries"]] == ["e-1"]
+    assert desk.agent.asked == 1
+    assert desk.record.detail == "connected, but not answering"
+
+
+async def test_older_entries_are_asked_for_again_when_the_connection_ends_meanwhile(desk: Desk):
+    desk.agent.hangs = True
+    desk.agent.at_silence = lambda: desk.agents._connections.clear()
+    with pytest.raises(NodeUnreachable):
+        await desk.snapshots.history(desk.record.id, "e-2", 10)
+
+
 async def test_an_agent_that_talks_but_does_not_answer_this_is_not_called_silent(desk: Desk):
     desk.agent.hangs = True
     desk.agent.at_silence = lambda: desk.agents.heard(desk.record.id)
