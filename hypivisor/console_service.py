@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 MAX_FEED_BYTES = 16 << 20
 BEAT_S = 10.0
+MAX_VIEWERS = 10_000  # of one stream: a front end has far fewer, and any joined machine can say more
 
 
 class Methods(Protocol):
@@ -48,9 +49,13 @@ class FeedWatcher:
     """One front end's stream of one agent: bounded, ended rather than waited for."""
 
     def __init__(self, viewers: int) -> None:
-        self.viewers = viewers
+        self.counted(viewers)
         self.queue: FrameQueue[mesh_pb2.EventRun] = FrameQueue(MAX_FEED_BYTES)
         self.over: tuple[grpc.StatusCode, str] | None = None
+
+    def counted(self, viewers: int) -> None:
+        """So many share the stream, as far as a front end can be believed."""
+        self.viewers = min(max(1, viewers), MAX_VIEWERS)
 
     def events(self, run: mesh_pb2.EventRun) -> None:
         """See link_service.Watcher."""
@@ -116,7 +121,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
     ) -> AsyncIterator[console_pb2.FeedBatch]:
         """One agent's events after a cursor, or what its terminal shows."""
         stream = request.agent
-        watcher = FeedWatcher(max(1, request.viewers))
+        watcher = FeedWatcher(request.viewers)
         try:
             opened = await self._links.watch(
                 stream, convert.cursor_from_wire(request.epoch, request.seq), watcher
@@ -147,7 +152,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         for told in request.counts:
             if told.feed in self._counted:
                 stream, watcher = self._counted[told.feed]
-                watcher.viewers = max(1, told.viewers)
+                watcher.counted(told.viewers)
                 self._links.count(stream)
         return console_pb2.ViewerCountsTaken()
 

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 PROTOCOL_FLOOR = 1
 GOODBYE_S = 1.0  # a courtesy to a node that may not read any more
+MAX_VIEWERS = 1_000_000  # of one agent: a frame that cannot say more would end the link of its node
 MAX_CONNECTION_CHARS = 64  # of what a machine calls a viewer of its own; ours have 10
 REDIAL_S = 5.0  # within this a node has dialled again, after our start or a blip of the network
 
@@ -173,7 +174,8 @@ class LinkService(mesh_pb2_grpc.MeshServicer):
         if is_terminal(stream):  # whoever looks at a terminal follows the agent as well
             return
         agent = agent_of(stream)
-        viewers = sum(watcher.viewers for watcher in self.demand.of(stream))  # front ends are few
+        told = sum(watcher.viewers for watcher in self.demand.of(stream))  # front ends are few
+        viewers = min(told, MAX_VIEWERS)
         self.registry.watched(agent, viewers)
         node = self.registry.node_of(agent)
         if viewers and node is not None and (link := self.links.get(node)) is not None:

@@ -367,6 +367,26 @@ async def test_a_front_end_that_counts_nobody_is_one(mesh, client):
     stream.cancel()
 
 
+async def test_no_front_end_can_count_so_many_viewers_that_the_link_of_a_node_fails(
+    mesh, client, node, caplog
+):
+    many = 2**32 - 1  # what the wire takes
+    stub = console_pb2_grpc.ConsoleStub(client._channel)
+    streams = [
+        stub.Attach(console_pb2.AttachRequest(agent=LEAD, feed=feed, viewers=many)) for feed in ("f-1", "f-2")
+    ]
+    for stream in streams:
+        assert (await stream.read()).HasField("opened")
+    assert mesh.service.registry.watchers == {LEAD: 20_000}
+    counts = [console_pb2.ViewerCount(feed=feed, viewers=many) for feed in ("f-1", "f-2")]
+    await stub.Count(console_pb2.ViewerCounts(counts=counts), timeout=PATIENCE_S)
+    assert mesh.service.registry.watchers == {LEAD: 20_000}
+    for stream in streams:
+        stream.cancel()
+    await until(lambda: not mesh.service.registry.watchers, mesh.service.registry.view)
+    assert not caplog.records
+
+
 async def test_an_older_hypivisor_is_asked_no_less_for_not_counting(mesh, client, monkeypatch, node):
     async def too_old(_self: Any, _request: Any, context: Any) -> None:
         refused.set()

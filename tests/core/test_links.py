@@ -203,6 +203,13 @@ async def test_a_node_is_told_how_many_follow_its_agent_over_all_front_ends(serv
     assert service.registry.watchers == {LEAD: 1} and node.viewers == 1
 
 
+async def test_the_viewers_of_an_agent_never_add_up_to_what_no_frame_can_say(service, node):
+    one, two = Watching(viewers=2**32 - 1), Watching(viewers=2**32 - 1)
+    await watching(service, node, one)
+    await watching(service, node, two)
+    assert service.registry.watchers == {LEAD: 1_000_000} and node.viewers == 1_000_000
+
+
 async def test_who_asks_while_the_last_watcher_leaves_gets_events(service, node):
     leaving, coming = Watching(), Watching()
     await watching(service, node, leaving)
