@@ -68,6 +68,7 @@ class AgentRecord:
     headless: bool = False
     resumed_from: AgentId | None = None
     resumed_as: AgentId | None = None
+    wished: str | None = None  # the name without a number that the roster put behind it; None: not known
 
     @property
     def live(self) -> bool:

@@ -4,7 +4,6 @@ Pure: facts in (a registration, a dropped socket, a dead process), the new state
 docs/states.md holds the table that this module follows.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
@@ -19,7 +18,6 @@ GRACE_S = 5.0  # a reload reconnects within it; longer silence is worth telling
 KEEP_EXITED_S = 30 * 86_400.0
 KEEP_EXITED = 200
 MAX_MODELS, MAX_MODES = 200, 100  # that are told of one agent
-SUFFIX = re.compile(r"-\d+$")
 
 
 class Roster:
@@ -118,10 +116,14 @@ class Roster:
 
         One that goes on with an ended one's conversation inherits its session, and what it has to ask.
         """
+        wished = name
+        if resumes is not None and resumes.name == name:
+            wished = resumes.wished or name
         record = AgentRecord(
             id=agent_id(instance),
             instance=instance,
             name=self._free_name(name),
+            wished=wished,
             kind=kind,
             cwd=cwd,
             project=project,
@@ -144,10 +146,12 @@ class Roster:
         record = self.by_instance(hello.instance)
         if record is None:
             fallback = project or PurePath(hello.cwd).name or hello.kind
+            wished = clean_name(hello.name or fallback, hello.kind)
             record = AgentRecord(
                 id=agent_id(hello.instance),
                 instance=hello.instance,
-                name=self._free_name(clean_name(hello.name or fallback, hello.kind)),
+                name=self._free_name(wished),
+                wished=wished,
                 kind=hello.kind,
                 cwd=hello.cwd,
                 project=project,
@@ -299,7 +303,7 @@ class Roster:
         wanted = clean_name(name)
         if wanted != record.name and wanted in self._names():
             raise Conflict(f"{wanted} is taken", hint="choose another name")
-        record.name = wanted
+        record.name = record.wished = wanted
         return record
 
     def forget(self, agent: AgentId) -> AgentRecord:
@@ -341,8 +345,9 @@ class Roster:
         name = unique_name(wished, {record.name for record in self if record.live})
         for record in self:
             if record.name == name:
-                # `api-2` becomes `api-3`, and neither `api-2-2` nor another's `api`.
-                base = SUFFIX.sub("", name)
+                # Our own `api-2` becomes `api-3`, and neither `api-2-2` nor another's `api`; a number that
+                # was wished for is part of the name.
+                base = record.wished or name
                 record.name = unique_name(base, self._names() | {base})
                 self._displaced.append(record.id)
         return name

@@ -1,5 +1,6 @@
 """The agents of one machine: every row of their table of states."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,38 @@ def test_numbers_are_not_piled_up_behind_a_name_that_was_given_away(roster):
     roster.exited(second.id, QUIT, 101.0)
     third = register(roster, "i-3")
     assert (third.name, second.name) == ("site-2", "site-3")
+
+
+@pytest.mark.parametrize("name", ["api-2024", "gpt-4", "feature-12"])
+def test_a_number_that_was_wished_for_stays_part_of_a_name_that_was_given_away(roster, name):
+    ended, renamed = register(roster, "i-1", name=name), register(roster, "i-2")
+    roster.exited(ended.id, QUIT, 101.0)
+    roster.rename(renamed.id, f"{name}-5")
+    roster.exited(renamed.id, QUIT, 101.0)
+    register(roster, "i-3", name=name)
+    register(roster, "i-4", name=f"{name}-5")
+    assert (ended.name, renamed.name) == (f"{name}-2", f"{name}-5-2")
+
+
+def test_one_that_goes_on_under_a_numbered_name_does_not_pile_numbers_up(roster):
+    _, second = register(roster, "i-1"), register(roster, "i-2")
+    roster.exited(second.id, QUIT, 101.0)
+    wanted = {"kind": "pi", "cwd": "/", "project": None, "request_id": None, "now": 102.0}
+    third = roster.expect(instance="i-3", name=second.name, resumes=second, **wanted)
+    assert (third.name, second.name) == ("site-2", "site-3")
+    roster.exited(third.id, QUIT, 103.0)
+    register(roster, "i-4")
+    assert third.name == "site-4"
+
+
+def test_a_record_of_before_wishes_were_kept_is_numbered_behind_its_whole_name(roster, tmp_path: Path):
+    ended = register(roster, "i-1", name="gpt-4")
+    roster.exited(ended.id, QUIT, 101.0)
+    row = json.loads(strict_json.encode(ended))
+    assert row.pop("wished") == "gpt-4"
+    again = after_a_restart(Roster([strict_json.decode(json.dumps(row).encode(), AgentRecord)]), tmp_path)
+    register(again, "i-2", name="gpt-4")
+    assert again.get(ended.id).name == "gpt-4-2"
 
 
 def test_the_same_instance_is_the_same_agent_even_for_a_node_that_forgot_everything(roster):
