@@ -63,7 +63,7 @@ STEPS = [
 def main() -> int:
     """Run every step, then the tests."""
     arguments = sys.argv[1:]
-    # What a shell starts in the background ignores these, and so would all that the tests start and interrupt.
+    # What a shell starts in the background ignores these; so would all that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

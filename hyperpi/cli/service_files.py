@@ -5,21 +5,40 @@ in the same control group, and go on.
 """
 
 import plistlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperpi.errors import Unusable
+
 LABEL = "hyperpi.node"
 UNIT = "hyperpi-node.service"
+UNSAYABLE = {"Cc", "Cs"}  # control characters, bytes that are no text
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What is to be run, and as whom. `user`: None in that user's own service manager."""
+    """What is to be run, and as whom. `user`: None in that user's own service manager.
+
+    Raises Unusable when some of it cannot be a word of such a file.
+    """
 
     command: tuple[str, ...]  # the `hyperpi` command; its first word is an absolute path
     environment: Mapping[str, str]
     user: str | None = None
+
+    def __post_init__(self) -> None:
+        # Some come from the shell of a user who is not root. A line break in one would be a setting of its own
+        # in a unit that root starts; a property list cannot say most of the others.
+        words = [("the command", word) for word in self.command]
+        words += [*self.environment.items(), ("the user's name", self.user or "")]
+        for name, word in words:
+            if any(unicodedata.category(char) in UNSAYABLE for char in word):
+                raise Unusable(
+                    f"{name} has a control character: it cannot be written into a service's file",
+                    hint="mend it where it is set",
+                )
 
 
 def systemd_unit(service: Service) -> str:

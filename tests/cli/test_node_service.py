@@ -15,14 +15,23 @@ import pytest
 from cli_process import Done, Run
 
 from hyperpi.cli.service_files import Service, launchd_plan, launchd_plist, systemd_plan, systemd_unit
-from hyperpi.cli.service_owner import Owner
+from hyperpi.cli.service_owner import ASKED, Owner
 from hyperpi.config import take_notify_socket
+from hyperpi.errors import Unusable
 from hyperpi.service_manager import tell_ready
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HARD = Service(
     ("/opt/my tools/100%/hyperpi",), {"HYPERPI_HOME": '/srv/a "b" $c', "PATH": "/usr/bin:/bin"}, None
 )
+
+EVIL = "/bin\nExecStartPre=+/tmp/evil\n#"  # what root would run, if it came to stand in a unit
+HARD_TO_SAY = [
+    (("/usr/bin/hyperpi",), {"PATH": EVIL}, "ada"),
+    (("/usr/bin/hyperpi",), {"HYPERPI_HOME": EVIL}, None),
+    ((f"/usr/bin{EVIL}",), {}, None),
+    *((("/usr/bin/hyperpi",), {"PATH": f"/bin{char}"}, None) for char in "\0\t\r\x1b\x7f\x85\udcff"),
+]
 
 
 def section(unit: str, name: str) -> dict[str, list[str]]:
@@ -53,6 +62,12 @@ def test_only_the_node_itself_is_ended_with_its_service(service):
     assert settings["KillMode"] == ["process"]
     assert settings["OOMPolicy"] == ["continue"]
     assert plistlib.loads(launchd_plist(service))["AbandonProcessGroup"] is True
+
+
+@pytest.mark.parametrize(("command", "environment", "user"), HARD_TO_SAY)
+def test_no_service_has_a_word_that_could_become_a_setting_of_its_own(command, environment, user):
+    with pytest.raises(Unusable, match="control character"):
+        Service(command, environment, user)
 
 
 def test_a_launchd_job_runs_the_command_with_its_environment_whatever_stands_in_its_path():
@@ -122,6 +137,26 @@ def test_behind_sudo_there_is_a_person_with_a_home_and_a_path_of_their_own(tmp_p
     shown = run("node", "install-service", "--system", "--print")
     home = Path(pwd.getpwnam("nobody").pw_dir) / ".local/share/hyperpi"
     assert section(shown.out, "Service")["Environment"][0] == f"HYPERPI_HOME={home}"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody behind sudo")
+@pytest.mark.parametrize("variable", ["PATH", "HYPERPI_HOME", "XDG_DATA_HOME"])
+def test_what_a_users_shell_says_is_no_setting_of_a_unit_that_root_starts(
+    tmp_path, monkeypatch, run: Run, variable
+):
+    said = tmp_path / "said"
+    said.write_text("\036".join(EVIL if name == variable else "/usr" for name in ASKED))
+    (tmp_path / "su").write_text(f"#!/bin/sh\nprintf '\\036'; exec cat {said}\n")
+    (tmp_path / "su").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SUDO_USER", "nobody")
+    monkeypatch.delenv("HYPERPI_HOME", raising=False)
+    if variable == "XDG_DATA_HOME":
+        said.write_text(said.read_text().removesuffix("/usr"))
+    shown: Done = run("node", "install-service", "--system", "--print")
+    assert (shown.code, shown.out) == (1, "")
+    assert "has a control character" in shown.err and "Traceback" not in shown.err
+    assert len(shown.err.splitlines()) <= 2
 
 
 @pytest.mark.parametrize("abstract", [False, True])
