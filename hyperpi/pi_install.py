@@ -5,12 +5,14 @@ The files are copied, not linked: an upgrade or removal of this distribution mus
 """
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ FOLDER = Path("extensions", "pi-socket")
 SETTINGS = "install.json"  # ours; says which home and how to start the node
 SHIPPED_SUFFIXES = (".ts", ".json")
 NOT_SHIPPED = ("tsconfig.json", SETTINGS)
+SWAP_ATTEMPTS = 20  # each fails only if another installer was quicker between two renames
+LOOKS_S = (0.01, 0.05, 0.0)  # another installer may have put ours there between the two questions
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ def install(agent_dir: Path, home: Path, start: Sequence[str] = ()) -> Path:
     """Copy pi-socket for the state folder `home`; `start` is the command that starts its node.
 
     An older pi-socket is replaced; the folder is whole at every moment but the one between two renames.
-    Returns the folder. Raises Conflict when something else is in its place.
+    Of two that install at the same moment the later one's stays. Returns the folder. Raises Conflict when
+    something else is in its place.
     """
     folder = agent_dir / FOLDER
     _refuse_foreign(folder)
@@ -69,8 +75,12 @@ def uninstall(agent_dir: Path) -> Path | None:
     if not os.path.lexists(folder):
         return None
     _refuse_foreign(folder)
-    shutil.rmtree(folder)
-    return folder
+    aside = Path(tempfile.mkdtemp(prefix=".pi-socket-", dir=agent_dir))
+    try:
+        # In one step: an installer may put a new one there while this one's files are removed.
+        return folder if _step_aside(folder, aside) else None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def status(agent_dir: Path) -> PiInstall:
@@ -116,22 +126,41 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    if os.path.lexists(folder) and not _is_ours(folder):
-        raise Conflict(f"{folder} is not Hyper-Pi's pi-socket", hint="move it away, then try again")
+    for pause_s in LOOKS_S:
+        if _is_ours(folder) or not os.path.lexists(folder):
+            return
+        time.sleep(pause_s)
+    raise Conflict(f"{folder} is not Hyper-Pi's pi-socket", hint="move it away, then try again")
 
 
 def _swap(fresh: Path, folder: Path) -> None:
-    # A folder cannot be renamed over one that has files, so the old one steps aside first.
-    aside = fresh.with_name(fresh.name + ".old")
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(aside)
+    # A folder cannot be renamed over one that has files, so what is there steps aside first. Another
+    # installer may put its own there just then, as whole as ours: that steps aside in its turn.
+    for attempt in range(SWAP_ATTEMPTS):
+        aside = fresh.with_name(f"{fresh.name}.old-{attempt}")
+        _step_aside(folder, aside)
+        try:
+            fresh.rename(folder)
+        except OSError as exc:
+            if exc.errno not in TAKEN:
+                with contextlib.suppress(OSError):  # none was there, or another's is
+                    aside.rename(folder)
+                raise
+        else:
+            return
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    raise Conflict(
+        f"{folder} is being installed by something else all the time", hint="try again when it is done"
+    )
+
+
+def _step_aside(folder: Path, aside: Path) -> bool:
     try:
-        fresh.rename(folder)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            aside.rename(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _read_json(file: Path) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,6 +48,65 @@ def test_uninstalling_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> None
     assert not folder.exists()
     assert pi_install.uninstall(tmp_path) is None
     assert not pi_install.status(tmp_path).installed
+
+
+class Rival:
+    """Another installer, which is done between the two renames of this one, `times` times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, times: int) -> None:
+        self.times = times
+        rename = Path.rename
+
+        def renamed(path: Path, target: Path) -> Path:
+            if target == folder and self.times:
+                self.times -= 1
+                folder.mkdir()
+                (folder / "package.json").write_text('{"name": "pi-socket", "version": "a rival"}')
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", renamed)
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_an_installer_that_another_one_overtakes_installs_its_own_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, older: bool
+) -> None:
+    if older:
+        pi_install.install(tmp_path, tmp_path / "older")
+    Rival(monkeypatch, tmp_path / "extensions" / "pi-socket", times=2)
+    pi_install.install(tmp_path, tmp_path / "ours")
+    found = pi_install.status(tmp_path)
+    assert (found.current, found.home) == (True, tmp_path / "ours")
+    assert [path.name for path in tmp_path.iterdir()] == ["extensions"]
+
+
+def test_an_installer_that_never_gets_its_turn_says_so_and_leaves_the_others_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Rival(monkeypatch, tmp_path / "extensions" / "pi-socket", times=1_000)
+    with pytest.raises(Conflict) as refusal:
+        pi_install.install(tmp_path, tmp_path / "ours")
+    assert refusal.value.hint
+    assert pi_install.status(tmp_path).version == "a rival"
+    assert [path.name for path in tmp_path.iterdir()] == ["extensions"]
+
+
+def test_many_that_install_and_remove_at_once_all_succeed(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from hyperpi import pi_install; folder = Path(sys.argv[1]);"
+        "[pi_install.install(folder, folder / sys.argv[2]) for _ in range(20)];"
+        "sys.argv[2] == '0' and pi_install.uninstall(folder)"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(number)], stderr=subprocess.PIPE)
+        for number in range(3)
+    ]
+    for process in running:
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, said) == (0, b"")
+    pi_install.install(tmp_path, tmp_path / "last")
+    assert pi_install.status(tmp_path).current
+    assert [path.name for path in tmp_path.iterdir()] == ["extensions"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
