@@ -157,6 +157,17 @@ def owners_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def search_path() -> str:
+    """Where this process finds programs."""
+    return os.environ.get("PATH", os.defpath)
+
+
+def sudo_user() -> str | None:
+    """Who asks through sudo, if it is somebody else than root."""
+    name = os.environ.get("SUDO_USER")
+    return name if os.getuid() == 0 and name and name != "root" else None
+
+
 def take_notify_socket() -> str | None:
     """Where a service manager waits for word; None if nobody does. Nothing that we start is to find it."""
     return os.environ.pop("NOTIFY_SOCKET", None)

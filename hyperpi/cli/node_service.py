@@ -1,6 +1,5 @@
 """`hyperpi node install-service`: the node as a service of this machine, or of its user."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from hyperpi import config
 from hyperpi.cli.options import Verb, chosen_home
 from hyperpi.cli.output import note
 from hyperpi.cli.service_files import Plan, Service, launchd_plan, systemd_plan
@@ -63,7 +63,7 @@ def plan_for(system: bool) -> Plan:
         {
             "HYPERPI_HOME": str(chosen_home() or owner.default_home),
             # A service is given a short PATH; agents need the one that their programs were installed in.
-            "PATH": owner.environment.get("PATH") or os.environ.get("PATH", os.defpath),
+            "PATH": owner.environment.get("PATH") or config.search_path(),
         },
         owner.name if system else None,
     )
@@ -72,8 +72,8 @@ def plan_for(system: bool) -> Plan:
         return launchd_plan(service, LAUNCHD_SYSTEM if system else agents, owner.uid)
     if sys.platform != "linux":
         raise NotFound("this system has neither systemd nor launchd", hint="see deploy/README.md")
-    config = owner.environment.get("XDG_CONFIG_HOME") or str(owner.folder / ".config")
-    return systemd_plan(service, SYSTEMD_SYSTEM if system else Path(config) / "systemd" / "user")
+    folder = owner.environment.get("XDG_CONFIG_HOME") or str(owner.folder / ".config")
+    return systemd_plan(service, SYSTEMD_SYSTEM if system else Path(folder) / "systemd" / "user")
 
 
 def command() -> tuple[str, ...]:

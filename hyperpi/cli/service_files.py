@@ -29,8 +29,8 @@ class Service:
     user: str | None = None
 
     def __post_init__(self) -> None:
-        # Some come from the shell of a user who is not root. A line break in one would be a setting of its own
-        # in a unit that root starts; a property list cannot say most of the others.
+        # Some come from the shell of a user who is not root. A line break in one would be a setting of its
+        # own in a unit that root starts; a property list cannot say most of the others.
         words = [("the command", word) for word in self.command]
         words += [*self.environment.items(), ("the user's name", self.user or "")]
         for name, word in words:

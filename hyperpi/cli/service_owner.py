@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperpi import config
+
 LOGIN_S = 10.0  # for a login shell with all that its owner's profile does
 ASKED = ("PATH", "XDG_DATA_HOME", "HYPERPI_HOME")  # of the login shell
 
@@ -34,10 +36,10 @@ class Owner:
 
 def whoever_asks() -> Owner:
     """Ourselves, or the person behind sudo."""
-    name = os.environ.get("SUDO_USER")
-    if os.getuid() != 0 or not name or name == "root":
+    name = config.sudo_user()
+    if name is None:
         known = pwd.getpwuid(os.getuid())
-        return Owner(known.pw_name, known.pw_uid, Path(known.pw_dir), dict(os.environ))
+        return Owner(known.pw_name, known.pw_uid, Path(known.pw_dir), config.owners_environment())
     known = pwd.getpwnam(name)
     return Owner(name, known.pw_uid, Path(known.pw_dir), _of_login_shell(name))
 

@@ -212,11 +212,11 @@ def test_only_the_configuration_reads_the_environment():
     readers = {
         p.relative_to(ROOT).as_posix() for package in OURS for p in (ROOT / package).rglob("*.py") if reads(p)
     }
-    # The disk and a keeper import nothing of ours; the command's verbs and the adapter are programs.
+    # The disk and a keeper import nothing of ours; the adapter is a program.
     allowed = {
         "hyperpi/config.py",
         "pxldisk/failpoint.py",
         "node/keeping/child.py",
         "node/acp/__main__.py",
     }
-    assert {name for name in readers if not name.startswith("hyperpi/cli/")} <= allowed
+    assert readers <= allowed
