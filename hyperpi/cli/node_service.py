@@ -40,6 +40,12 @@ def install_service(of_user: bool, system: bool, only_print: bool, remove: bool)
     """
     if of_user and system:
         raise click.UsageError("either --user or --system")
+    if not system and (behind := config.sudo_user()):
+        # As root we would write wherever links in that person's home lead, and leave them files of root's.
+        raise Conflict(
+            f"this would be a service of {behind}, who needs no root for it",
+            hint="run it without sudo, or with --system",
+        )
     plan = plan_for(system)
     if only_print:
         for command in plan.end if remove else ():

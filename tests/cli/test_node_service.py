@@ -159,6 +159,19 @@ def test_what_a_users_shell_says_is_no_setting_of_a_unit_that_root_starts(
     assert len(shown.err.splitlines()) <= 2
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody behind sudo")
+@pytest.mark.parametrize("verb", [[], ["--user"], ["--remove"], ["--print"]])
+def test_root_writes_nothing_into_the_home_of_the_person_behind_sudo(tmp_path, monkeypatch, run: Run, verb):
+    ada = pwd.struct_passwd(("ada", "x", 501, 501, "", str(tmp_path / "ada"), "/bin/sh"))
+    monkeypatch.setattr("pwd.getpwnam", {"ada": ada}.__getitem__)
+    monkeypatch.setenv("SUDO_USER", "ada")
+    monkeypatch.setenv("PATH", "/nowhere")
+    done: Done = run("node", "install-service", *verb)
+    assert (done.code, done.out) == (1, "")
+    assert "run it without sudo, or with --system" in done.err
+    assert not (tmp_path / "ada").exists()
+
+
 @pytest.mark.parametrize("abstract", [False, True])
 @pytest.mark.skipif(sys.platform != "linux", reason="of systemd")
 def test_a_service_manager_hears_once_that_the_service_is_ready(tmp_path, monkeypatch, abstract):
@@ -186,6 +199,7 @@ def managed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("SUDO_USER", raising=False)
     return called
 
 
