@@ -18,7 +18,7 @@ from hyperpi.process_tree import descends_from
 from node.agent_record import AgentRecord
 from node.agents import Agents
 from node.heartbeats import HEARTBEAT_S
-from node.keepers import KeeperBook, Shown
+from node.keepers import KeeperBook, Shown, StandsBy
 from node.kinds import kind_named
 from node.process import is_alive
 from node.spawn import TerminalSize
@@ -169,6 +169,8 @@ class _Peer:
                 return self._keeper_shows(_decode(raw, Shown))
             case "keeper.dialog" | "keeper.dialog_closed":
                 return self._keeper_asks(method, _decode(raw, KeeperDialog))
+            case "keeper.standby":
+                return self._keeper_is_followed(_decode(raw, StandsBy))
             case "keeper.notice":
                 return self._keeper_says(_decode(raw, KeeperNotice))
             case "keeper.exited":
@@ -204,6 +206,11 @@ class _Peer:
         if method == "keeper.dialog":
             return self._edge.approvals.ask_dialog(agent, said.request)
         self._edge.approvals.withdraw_dialog(agent, said.id, "nobody answered in time")
+        return {}
+
+    def _keeper_is_followed(self, said: StandsBy) -> dict[str, Any]:
+        if self._edge.keepers.speaks_for(said.agent, self._lines.rpc):
+            self._edge.keepers.stands_by(said)
         return {}
 
     def _keeper_says(self, said: KeeperNotice) -> dict[str, Any]:

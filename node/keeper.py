@@ -19,6 +19,7 @@ if __name__ == "__main__":  # -I leaves out the folder that holds `node`; at the
 
 from node.keeping.keeper import Keeper
 from node.keeping.lines import Json, line_of
+from node.keeping.standby import Succession
 
 
 def start(spec_path: str, master: int | None = None) -> Keeper | None:
@@ -41,9 +42,18 @@ def start(spec_path: str, master: int | None = None) -> Keeper | None:
         say({"error": exc.strerror or str(exc), "errno": exc.errno})
         return None
     os.chdir("/")  # hold no disk that somebody wants to unmount
-    keeper.stand_by()
-    say(keeper.processes())
     return keeper
+
+
+def hold(keeper: Keeper) -> Keeper | None:
+    """Do its work; once this is the process that stood by for it, and it has died: the next keeper."""
+    try:
+        keeper.stand_by()
+        say(keeper.processes())  # a later keeper says it to nobody
+        keeper.run()
+    except Succession as succession:
+        return keeper.heir(succession.heirs)
+    return None
 
 
 def say(message: Json) -> None:
@@ -55,5 +65,12 @@ def say(message: Json) -> None:
     os.close(null)
 
 
-if __name__ == "__main__" and (keeper := start(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else None)):
-    keeper.run()
+def main(spec_path: str, master: int | None = None) -> None:
+    """Hold one program until it has ended."""
+    holding = start(spec_path, master)
+    while holding is not None:
+        holding = hold(holding)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -113,9 +113,8 @@ def end_of(ended: Ended) -> End:
         detail = f"its keeper was told to end, as when the machine goes down ({_how(ended)})"
         return End("reboot", detail, code=ended.code, signal=ended.signal)
     plain = NOT_TEXT.sub("", ended.output)
-    lines = [
-        line.strip() for line in plain.splitlines() if any(map(str.isalnum, line))
-    ]  # not frames of boxes
+    # What draws the frame of a box says nothing.
+    lines = [line.strip() for line in plain.splitlines() if any(map(str.isalnum, line))]
     # What one that was ended by somebody else had been saying has nothing to do with it.
     quiet = _why(ended) != "crash" or not lines
     detail = ended.detail if quiet else f"{ended.detail}: {lines[-1][:LINE_CHARS]}"

@@ -58,6 +58,17 @@ class Registration:
     keeper_pid: int
     version: int = 1
     terminal: TerminalState | None = None
+    standby_pid: int = 0
+    standby_start: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StandsBy:
+    """Params of keeper.standby: who will be the next keeper; 0: nobody."""
+
+    agent: str
+    standby_pid: int = 0
+    standby_start: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +195,19 @@ class KeeperBook:
         if kept.instance != said.instance or kept.keeper_pid != said.keeper_pid:
             raise Conflict(f"agent {said.agent} has another keeper")
         _check_peer(kept, peer_pid)
-        self._adopt(kept)
+        self._adopt(replace(kept, standby_pid=said.standby_pid, standby_start=said.standby_start))
         if said.terminal is not None:
             self._terminals[said.agent] = said.terminal
         async with self._connected:
             self._connections[said.agent] = connection
             self._connected.notify_all()
         return {}
+
+    def stands_by(self, said: StandsBy) -> None:
+        """keeper.standby, of the agent's own keeper."""
+        if (kept := self._kept.get(said.agent)) is not None:
+            now = replace(kept, standby_pid=said.standby_pid, standby_start=said.standby_start)
+            self._kept[said.agent] = now
 
     async def exited(self, params: Mapping[str, object], peer_pid: int | None = None) -> dict[str, object]:
         """keeper.exited. The answer, once the end is written down; a repeated report is only answered."""
@@ -326,9 +343,11 @@ class KeeperBook:
 
     async def _heir(self, kept: Kept, left: Kept | Ended | Unstarted) -> Kept | None:
         """The agent with another keeper; None if it has ended too, or nobody can hold it."""
-        heir = after(kept, left) if isinstance(left, Kept) else None
-        if heir is not None and is_alive(heir.keeper_pid, heir.keeper_start):
-            return heir
+        known = self._kept.get(kept.agent)  # a keeper whose disk was full has told us what its file lacks
+        for said in (left, known):
+            heir = after(kept, said) if isinstance(said, Kept) else None
+            if heir is not None and is_alive(heir.keeper_pid, heir.keeper_start):
+                return heir
         if not is_alive(kept.pid, kept.pid_start):
             return None
         await asyncio.sleep(self._heir_pause_s(kept.agent))

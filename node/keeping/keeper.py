@@ -31,7 +31,8 @@ SHUTDOWN_LINGER_S = 1.0  # and waits for nobody
 MAX_GRACE_S = 600.0
 SHOWN_EVERY_S = 1.0  # a terminal at which nobody looks is mentioned that often
 ADOPTED_LOOK_S = 0.2  # where the system cannot tell of the end of another's child
-STANDBY_AGAIN_S = 1.0  # after the end of one that stood by, or if the system refused one
+STANDBY_AGAIN_S = 1.0  # after the end of one that stood by
+REFUSED_AGAIN_S = 10.0  # after the system had no process, or no room on its disk, for us
 
 Held = int | Pipes  # the master side of a terminal, or pipes
 
@@ -59,7 +60,7 @@ class Keeper:
             pipes = held if isinstance(held, tuple) else None
             self.child = Child(spec, self.selector, self.on_request, pipes)
         self.program = self.child.program
-        self.standby = Standby(self.succeed, heirs)
+        self.standby = Standby(self.let_go, heirs)
         self.dialogs = Dialogs(
             lambda method, params, answered: self.node.call(method, self.mine(params), answered),
             self.child.write,
@@ -70,6 +71,7 @@ class Keeper:
         if held is not None:
             self.watch_adopted()
         self.tree = Tree(self.program.pid, self.program.start)
+        self.registered = False  # the node knows us
         self.followed = False  # somebody looks at the terminal: the node is told at once of what it shows
         self.telling = False  # the node has not yet answered to what it was told last
         self.told = 0  # up to which offset it knows
@@ -87,7 +89,7 @@ class Keeper:
         self.sweeps = 0
 
     def run(self) -> None:
-        """Until the child has ended and somebody knows, or has waited long enough."""
+        """Until the child has ended and somebody knows, or has waited long enough. Raises Succession."""
         self.dial()
         while not (self.swept and (self.taken or self.lingered)):
             for key, events in self.selector.select(self.wait_s()):
@@ -141,18 +143,25 @@ class Keeper:
     # who holds the program, and who will
 
     def stand_by(self) -> None:
-        """Have somebody stand by, and write down who holds the program."""
+        """Have somebody stand by, and write down who holds the program. Raises Succession in that process."""
         if self.stopping or self.report is not None:
             return
         try:
             self.standby.begin(self.child.held)
         except OSError as exc:
             complain(f"nobody stands by: {exc}")
-            self.after("standby", STANDBY_AGAIN_S, self.stand_by)
+            self.after("standby", REFUSED_AGAIN_S, self.stand_by)
+        self.write_down()
+        if self.registered:
+            self.node.call("keeper.standby", self.mine(self.standby.state()), lambda _: None)
+
+    def write_down(self) -> None:
+        """For a node that comes later: who holds the program, and who will."""
         try:
             save(self.spec_path, {**self.spec, **self.processes()})
         except OSError as exc:
             complain(f"cannot write {self.spec_path}: {exc}")
+            self.after("write down", REFUSED_AGAIN_S, self.write_down)
 
     def processes(self) -> Json:
         """Who is who, for a node."""
@@ -165,12 +174,15 @@ class Keeper:
             **self.standby.state(),
         }
 
-    def succeed(self, heirs: int) -> None:
-        """In the process that stood by: hold the program from now on."""
+    def let_go(self) -> None:
+        """In the process that stands by: this keeper is another one's business."""
+        self.selector.close()
+        self.node.abandon()
+
+    def heir(self, heirs: int) -> "Keeper":
+        """In the process that stood by: who holds the program from now on."""
         held = self.child.pipes if isinstance(self.child, Child) else self.child.master
-        heir = Keeper(self.spec_path, {**self.spec, **self.processes()}, held, heirs)
-        heir.stand_by()
-        heir.run()
+        return Keeper(self.spec_path, {**self.spec, **self.processes()}, held, heirs)
 
     # the node
 
@@ -189,6 +201,7 @@ class Keeper:
                 "pid_start": self.program.start,
                 "keeper_pid": os.getpid(),
                 "terminal": self.terminal_state(),
+                **self.standby.state(),
             }
             self.ask("keeper.register", params, self.on_registered)
 
@@ -203,6 +216,7 @@ class Keeper:
         return {"agent": self.spec["agent"], **params}
 
     def on_lost(self) -> None:
+        self.registered = False
         self.dialogs.lost()
         if time.monotonic() - self.dialled_at > STABLE_S:
             self.redial_s = FIRST_REDIAL_S
@@ -217,6 +231,7 @@ class Keeper:
         if result is None:  # it does not know us (yet): come back later, the agent goes on
             self.node.drop()
             return
+        self.registered = True
         self.dialogs.registered()
         if self.terminal is not None:
             self.telling = False
@@ -252,7 +267,7 @@ class Keeper:
         """An extension of pi asks or says something."""
         if request.get("method") != NOTICE:
             self.dialogs.opened(request)
-        elif self.dialogs.connected:  # what was said while nobody heard is not said again
+        elif self.registered:  # what was said while nobody heard is not said again
             said: Json = {
                 "text": str(request.get("message", "")),
                 "level": str(request.get("notifyType", "")),

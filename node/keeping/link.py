@@ -168,6 +168,11 @@ class NodeLink:
             self.close()
             self.lost()
 
+    def abandon(self) -> None:
+        """In a process that shares the connection and has no business with it."""
+        if self.socket is not None:
+            self.socket.close()
+
     def close(self) -> None:
         if self.socket is not None:
             self.selector.unregister(self.socket)

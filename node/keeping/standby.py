@@ -19,29 +19,46 @@ FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 30.0  # before the next one begins, when they 
 CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # by keepers
 
 
-class Standby:
-    """At most one process, which calls `succeed(heirs)` once this one has died. `heirs`: how many keepers of
-    the program have died soon, one after the other.
+class Succession(BaseException):
+    """Raised in the process that stood by: the keeper has died. It ends whatever that one was doing here.
+
+    `heirs`: how many keepers of the program have died soon, one after the other.
     """
 
-    def __init__(self, succeed: Callable[[int], None], heirs: int) -> None:
-        self.succeed = succeed
+    def __init__(self, heirs: int) -> None:
+        super().__init__(heirs)
+        self.heirs = heirs
+
+
+class Standby:
+    """At most one process. `let_go()` is called in it, and closes what is open and belongs to an object: that
+    would else close some other descriptor of the same number later.
+    """
+
+    def __init__(self, let_go: Callable[[], None], heirs: int) -> None:
+        self.let_go = let_go
         self.heirs = heirs
         self.born = time.monotonic()
         self.pid = 0
         self.line = -1  # the standby reads its other end, which ends with us
 
     def begin(self, held: Iterable[int]) -> None:
-        """Fork it, with copies of these descriptors. Raises OSError."""
+        """Fork it, with copies of these descriptors. Raises OSError, and in the new process Succession."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)  # or it might act on one as we would
-        theirs, self.line = os.pipe()
         try:
-            self.pid = os.fork()
-            if self.pid == 0:
-                self._stand_by(theirs, {theirs, *held})
+            theirs, ours = os.pipe()
+            try:
+                pid = os.fork()
+            except OSError:
+                os.close(theirs)
+                os.close(ours)
+                raise
+            if pid == 0:
+                self._stand_by(theirs, {theirs, *held}, before)
         finally:
-            os.close(theirs)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(theirs)
+        self.pid, self.line = pid, ours
 
     def state(self) -> Json:
         """What a node has to know of it: it will be the next keeper, under the same pid."""
@@ -66,26 +83,24 @@ class Standby:
         os.close(self.line)
         self.pid, self.line = 0, -1
 
-    # in the other process
-
-    def _stand_by(self, line: int, kept: set[int]) -> None:
-        """Never returns."""
+    def _stand_by(self, line: int, kept: set[int], mask: Iterable[signal.Signals | int]) -> None:
+        """Never returns: waits for the keeper's death. Whatever goes wrong, it is no second keeper."""
         try:
             os.setsid()  # what ends the keeper's group must not end us
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            self.let_go()
             _close_all_but(kept)
-            os.read(line, 1)  # until the keeper has died
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.read(line, 1)
             os.close(line)
             soon = time.monotonic() - self.born < STABLE_S
             heirs = self.heirs + 1 if soon else 1
             time.sleep(pause_s(heirs))
-            self.succeed(heirs)
         except BaseException:
-            sys.excepthook(*sys.exc_info())  # what is below us on the stack belongs to the dead keeper
-        finally:
-            os._exit(0)
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+        raise Succession(heirs)
 
 
 def pause_s(heirs: int) -> float:

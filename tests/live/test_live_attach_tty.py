@@ -196,7 +196,7 @@ async def test_the_terminal_of_an_agent_that_does_not_answer_is_shown_all_the_sa
 def test_a_terminal_is_neither_json_nor_a_cursor(system: System, flags: tuple[str, ...]):
     done = system.run("attach", "nobody", "--tty", *flags)
     assert done.returncode == 2
-    assert "--tty goes with neither" in done.stderr
+    assert "--tty goes with none of" in done.stderr
 
 
 # --- the conversation on a screen -------------------------------------------------------------------------

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from hyperpi.config import Home
 from hyperpi.lines import Lines
+from node import keeper, spawn
 from node.keeper_files import Ended, Kept, read_file
-from node.keepers import KeeperBook
+from node.keepers import KeeperBook, StandsBy
+from node.keeping import keeper as keeping
 from node.keeping.link import TERMINALS
 from node.masters import Masters
 from node.policy import Policy
@@ -99,6 +102,9 @@ class Node:
                 await asyncio.Event().wait()
             if method == "keeper.register":
                 answer = await self.book.registered(params, peer.rpc, peer.peer_pid)
+            elif method == "keeper.standby":
+                self.book.stands_by(msgspec.convert(params, StandsBy))
+                answer = {}
             elif method in {"keeper.shown", "keeper.notice"} or (method == "keeper.dialog" and self.dialogs):
                 answer = {}
             else:
@@ -186,6 +192,21 @@ async def rig_in(tmp_path: Path) -> AsyncIterator[Rig]:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(one.keeper_pid, 0)
         shutil.rmtree(sockets)
+
+
+def patient(rig: Rig, monkeypatch: pytest.MonkeyPatch, **constants: float) -> None:
+    """Let keepers run with other durations than the shipped ones."""
+    assert all(hasattr(keeping, name) for name in constants)
+    entry = rig.home.make() / "keeper.py"
+    entry.write_text(
+        "import sys\n"
+        f"sys.path.append({str(Path(keeper.__file__).parent.parent)!r})\n"
+        "from node.keeping import keeper as keeping\n"
+        f"vars(keeping).update({constants!r})\n"
+        "from node.keeper import main\n"
+        "main(sys.argv[1])\n"
+    )
+    monkeypatch.setattr(spawn, "KEEPER", entry)
 
 
 def lose_keepers(rig: Rig, one: Spawned) -> None:

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from keeper_rig import Rig, lose_keepers, rig_in, until
+from keeper_rig import Rig, lose_keepers, patient, rig_in, until
 
 from hyperpi.errors import BadRequest, Conflict, NodeUnreachable, NotFound, Overloaded
 from hyperpi.rpc import Connection
-from node import keeper, process, spawn
+from node import keeper, process
 from node.keeper_files import Ended
 from node.keepers import KeeperBook
 from node.keeping import keeper as keeping
@@ -48,21 +48,6 @@ def cpu_of(pid: int) -> float:
     """Seconds of processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def patient(rig: Rig, monkeypatch: pytest.MonkeyPatch, **constants: float) -> None:
-    """Let keepers run with other durations than the shipped ones."""
-    assert all(hasattr(keeping, name) for name in constants)
-    entry = rig.home.make() / "keeper.py"
-    entry.write_text(
-        "import sys\n"
-        f"sys.path.append({str(Path(keeper.__file__).parent.parent)!r})\n"
-        "from node.keeping import keeper as keeping\n"
-        f"vars(keeping).update({constants!r})\n"
-        "from node.keeper import start\n"
-        "start(sys.argv[1]).run()\n"
-    )
-    monkeypatch.setattr(spawn, "KEEPER", entry)
 
 
 async def pids_written_to(path: Path, count: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -10,10 +11,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from keeper_rig import Node, Rig, rig_in, until
+from keeper_rig import Node, Rig, patient, rig_in, until
 
 from node.keeper_files import Kept, after, read_file
-from node.keeping.standby import MAX_PAUSE_S, pause_s
+from node.keeping.standby import MAX_PAUSE_S, Standby, pause_s
 from node.process import is_alive, process_start
 from node.spawn import Spawned
 
@@ -57,6 +58,13 @@ async def held_by(node: Node, one: Spawned, keeper: int) -> None:
             and node.book.is_connected(one.agent)
         )
     )
+
+
+def known_to(node: Node, one: Spawned) -> Kept:
+    """What the node knows by itself."""
+    found = node.book.kept(one.agent)
+    assert found is not None
+    return found
 
 
 def open_in(pid: int) -> list[str]:
@@ -137,6 +145,47 @@ async def test_another_one_stands_by_when_the_first_was_ended(rig: Rig, number: 
     assert now.keeper_pid == one.keeper_pid
     assert is_alive(now.standby_pid, now.standby_start)
     assert is_alive(one.pid, one.pid_start)
+
+
+async def test_a_node_knows_who_stands_by_though_no_file_could_be_written(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient(rig, monkeypatch, REFUSED_AGAIN_S=0.1)
+    node = await rig.node()
+    one = await rig.start("sh", "-c", ECHO)
+    first = (await stands_by(rig, one)).standby_pid
+    await node.connected(one.agent)
+    in_the_way = rig.keepers / f"{one.agent}.json.tmp"
+    in_the_way.mkdir()
+    os.kill(first, signal.SIGKILL)
+    await node.until(lambda: known_to(node, one).standby_pid not in (0, first))
+    second = known_to(node, one).standby_pid
+    os.kill(one.keeper_pid, signal.SIGKILL)
+    await held_by(node, one, second)
+    assert kept(rig, one).keeper_pid == one.keeper_pid  # the file knows nothing of it
+    in_the_way.rmdir()
+    await until(lambda: kept(rig, one).keeper_pid == second)  # but does, as soon as it can be written
+    await node.book.send_input(one.agent, b"hello\n")
+    await node.book.stop(one.agent, grace_s=10)
+    assert (await node.end_of(one.agent)).output == f"hello {one.pid}\n"
+
+
+@pytest.mark.parametrize("missing", ["fork", "pipe"])
+def test_a_system_that_refuses_a_process_costs_no_descriptor_and_no_signal(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    def refuse() -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, missing, refuse)
+    before = sorted(os.listdir("/proc/self/fd"))
+    standby = Standby(lambda: None, 0)
+    for _ in range(3):
+        with pytest.raises(BlockingIOError):
+            standby.begin([])
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    assert (standby.pid, standby.state()) == (0, {})
 
 
 @pytest.mark.parametrize("end", ["stop", "exit", "shutdown"])
