@@ -43,5 +43,14 @@ if [ "$up" = yes ]; then
 fi
 systemctl --user daemon-reload
 # shellcheck disable=SC2086  # a list of units
-systemctl --user enable --now $wanted
-echo "running: $wanted; also while you are not logged in after: loginctl enable-linger"
+systemctl --user enable $wanted
+# A node that restores its disk takes long until it serves, and goes on with that without us.
+code=0
+# shellcheck disable=SC2086
+timeout 60 systemctl --user start $wanted || code=$?
+case $code in
+0) state=running ;;
+124) state="still starting, see systemctl --user status" ;;
+*) exit "$code" ;;
+esac
+echo "$state: $wanted; also while you are not logged in after: loginctl enable-linger"

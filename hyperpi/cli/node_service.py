@@ -16,6 +16,7 @@ from hyperpi.cli.service_owner import whoever_asks
 from hyperpi.errors import Conflict, HyperPiError, NotFound
 
 RUN_S = 60.0
+START_S = 60.0  # of a person who waits for the node to serve; one that restores its disk takes longer
 LINGERING = Path("/var/lib/systemd/linger")  # a file for each user whose services outlive the login
 SYSTEMD_SYSTEM, LAUNCHD_SYSTEM = Path("/etc/systemd/system"), Path("/Library/LaunchDaemons")
 
@@ -100,7 +101,10 @@ def _install(plan: Plan, system: bool) -> None:
         note(f"{plan.start[0][0]} is not here, so nothing was started")
         return
     for one in plan.start:
-        _run(one)
+        if "restart" in one:
+            _start(one)
+        else:
+            _run(one)
     of_user = plan.start[0][:2] == ("systemctl", "--user")
     if of_user and not (LINGERING / whoever_asks().name).exists():
         note("so that it also runs while you are not logged in: loginctl enable-linger")
@@ -123,12 +127,25 @@ def _remove(plan: Plan) -> None:
             _run(one)
 
 
-def _run(argv: Sequence[str]) -> None:
+class _TakesLong(HyperPiError):
+    """A command has not ended in its time."""
+
+
+def _start(argv: Sequence[str]) -> None:
+    """Wait for the node to serve, but not for ever: it goes on with what it does without us."""
+    try:
+        _run(argv, START_S)
+    except _TakesLong:
+        status = " ".join("status" if word == "restart" else word for word in argv)
+        note(f"the service is still starting; `{status}` says how it is")
+
+
+def _run(argv: Sequence[str], wait_s: float = RUN_S) -> None:
     click.echo(" ".join(argv))
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=RUN_S, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=wait_s, check=False)
     except subprocess.TimeoutExpired:
-        raise HyperPiError(f"{' '.join(argv)} does not end", hint="run it by hand") from None
+        raise _TakesLong(f"{' '.join(argv)} does not end", hint="run it by hand") from None
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
         hint = "the file is in place; run the command where the service manager can be reached"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cli_process import Done, Run
 
+from hyperpi.cli import node_service
 from hyperpi.cli.service_files import Service, launchd_plan, launchd_plist, systemd_plan, systemd_unit
 from hyperpi.cli.service_owner import ASKED, Owner
 from hyperpi.config import take_notify_socket
@@ -256,3 +257,23 @@ def test_a_service_that_does_not_come_up_is_told_with_the_way_to_its_reason(mana
     assert done.code == 1
     assert "systemctl --user restart hyperpi-node.service failed: Job failed" in done.err
     assert "`hyperpi node run` by hand" in done.err
+
+
+def test_no_service_manager_ends_a_node_that_restores_its_disk_before_it_serves():
+    assert section(systemd_unit(HARD), "Service")["TimeoutStartSec"] == ["infinity"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of systemd")
+def test_a_node_that_takes_long_until_it_serves_is_told_as_one_that_starts(
+    managed: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(node_service, "START_S", 0.2)
+    monkeypatch.setattr(node_service, "LINGERING", managed.parent)
+    (managed.parent / "tools" / "systemctl").write_text(
+        "#!/bin/sh\ncase $2 in restart) exec sleep 60;; esac\n"
+    )
+    done: Done = run("node", "install-service")
+    assert done.code == 0
+    said = "the service is still starting; `systemctl --user status hyperpi-node.service` says how it is"
+    assert said in done.err and "does not end" not in done.err
+    assert "enable-linger" in done.err
