@@ -20,6 +20,7 @@ from pathlib import Path
 
 from hyperpi.errors import BadRequest, Conflict, NotFound, Overloaded, RefusedByPolicy
 from node.policy import is_utf8, root_of
+from node.regular_file import open_regular
 
 MAX_FOLDERS = 2_000  # in one answer: 2,000 of 200 bytes are well below a frame of 1 MiB
 MAX_SCANNED = 200_000  # entries looked at; a spool of millions must not hold a thread for long
@@ -383,7 +384,7 @@ def _way_up(folder: Path, user_home: Path | None) -> Iterator[Path]:
 def _repository_name(folder: Path) -> str:
     """The folder's name; for a second work tree of a repository, the name of the first."""
     try:
-        with (folder / ".git").open("rb") as file:
+        with open_regular(folder / ".git") as file:
             line = file.read(MAX_PATH_BYTES).split(b"\n", 1)[0].decode()
     except (OSError, UnicodeDecodeError):
         return folder.name

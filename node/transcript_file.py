@@ -13,6 +13,7 @@ import msgspec
 from hyperpi.address import AgentId
 from hyperpi.contract import Json
 from hyperpi.strict_json import encode
+from node.regular_file import open_regular
 
 MAX_BYTES = 8 << 20  # of one conversation, some weeks of one; then the older half goes
 PAGE_BYTES = 700 << 10  # below the frame limit of 1 MiB
@@ -94,14 +95,14 @@ def read_transcript(path: Path) -> tuple[Json, dict[str, bytes]]:
     """The header, and the entries, encoded, by id and in order. Blocks; raises OSError."""
     header: Json = {}
     entries: dict[str, bytes] = {}
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for number, line in enumerate(file):
             try:
                 if number == 0:
                     header = msgspec.json.decode(line, type=dict[str, Any])
                 else:
                     entries[msgspec.json.decode(line, type=_Named).id] = line.rstrip(b"\n")
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
     return header, entries
 

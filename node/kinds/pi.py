@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import Final
 
 from node.kinds.kind import Held, Kind, Past, Resumption
+from node.regular_file import open_regular
 
 MAX_HEADER_BYTES: Final = 64 << 10
 HEADLESS: Final = ("--mode", "rpc")
@@ -71,9 +72,9 @@ def resumed(args: Sequence[str], past: Past) -> Resumption | None:
 def left(past: Past) -> bool:
     """Whether a session stands in that file: pi writes into whatever it is given. Blocks."""
     try:
-        with open(past.file or "", "rb") as file:
+        with open_regular(past.file or "") as file:
             header: object = json.loads(file.readline(MAX_HEADER_BYTES))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(header, dict) and header.get("type") == "session"
 

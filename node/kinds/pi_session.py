@@ -16,6 +16,7 @@ import msgspec
 
 from hyperpi.contract import Json
 from node.agent_record import AgentRecord
+from node.regular_file import open_regular
 
 MAX_BLOCK_CHARS = 64 << 10  # the bound that pi-socket keeps too
 MAX_ANSWER_BYTES = 700 << 10  # of one page, below the frame limit of 1 MiB
@@ -60,9 +61,9 @@ def read_page(
     try:
         stat = path.stat()
         places = _branch(str(path), stat.st_size, stat.st_mtime_ns, until)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _page(file, places, before, limit)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no path
         return None
 
 
@@ -89,13 +90,13 @@ def _branch(path: str, _size: int, _mtime_ns: int, until: str | None) -> tuple[_
     known: dict[str, tuple[_Place, str | None]] = {}
     last: str | None = None
     offset = 0
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         for line in file:
             at, offset = offset, offset + len(line)
             try:
                 head = _HEADS.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue  # a line cut short by a crash
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue  # a line cut short by a crash, or nothing that pi has written
             if head.id is None or head.type == "session":
                 continue
             if until is not None and (head.timestamp or "") > until:
@@ -120,10 +121,14 @@ def _page(
     size = 0
     for place in reversed(places[:end]):
         file.seek(place.offset)
-        entry = entry_of(json.loads(file.read(place.length)))
+        try:
+            entry = entry_of(json.loads(file.read(place.length)))
+            entry_bytes = len(json.dumps(entry))
+        except (ValueError, RecursionError):
+            continue  # what places it in the tree could be read, and the rest cannot
         if entry is None:
             continue
-        size += len(json.dumps(entry))
+        size += entry_bytes
         if page and (len(page) >= limit or size > MAX_ANSWER_BYTES):
             return page[::-1], True
         page.append(entry)

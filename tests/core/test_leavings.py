@@ -1,16 +1,21 @@
 """What an ended agent is offered to be gone on with, by the files that there are."""
 
 import asyncio
+import os
+import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hyperpi import contract
 from hyperpi.address import AgentId
+from node import kinds, leavings
 from node.agent_record import AgentRecord, resume_of
 from node.agents import Agents, Observer
 from node.endings import End
+from node.kinds import Past, pi
 from node.leavings import Leavings
 from node.roster import Roster
 
@@ -30,10 +35,9 @@ class Desk(Observer):
     def agent_changed(self, agent: AgentId) -> None:
         self.told.set()
 
-    def pi(self) -> AgentRecord:
-        hello = contract.Register(
-            instance="i-1", kind="pi", cwd="/srv", pid=7, session=contract.Session("s-1", str(self.file))
-        )
+    def pi(self, number: int = 1) -> AgentRecord:
+        session = contract.Session(f"s-{number}", str(self.file))
+        hello = contract.Register(instance=f"i-{number}", kind="pi", cwd="/srv", pid=7, session=session)
         record = self.agents.roster.register(hello, pid=7, pid_start="s7", project=None, now=100.0)
         self.agents.roster.changed(record.id, contract.AgentChanged(state="working"), 101.0)
         return record
@@ -50,6 +54,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     found = Desk(tmp_path / "s-1.jsonl")
     running = asyncio.create_task(found.leavings.run())
     yield found
+    assert not running.done()
     running.cancel()
 
 
@@ -78,3 +83,58 @@ async def test_one_that_comes_back_is_looked_at_again_when_it_ends(desk: Desk) -
     desk.file.write_text('{"type":"session","id":"s-1"}\n')
     desk.agents.exited(record.id, KILLED)
     assert resume_of(record) == "offered"
+
+
+@pytest.mark.parametrize("line", [b"[" * 65_000, b"\xff\n", b"", b"7\n", b'{"type":"session"' * 9_000])
+async def test_an_odd_file_is_no_conversation_and_the_next_agent_is_looked_at(
+    desk: Desk, line: bytes
+) -> None:
+    desk.file.write_bytes(line)
+    for number in (1, 2):
+        record = desk.pi(number)
+        desk.agents.exited(record.id, KILLED)
+        await desk.looked()
+        assert resume_of(record) is None
+
+
+def test_a_pipe_a_folder_and_what_is_no_path_are_no_conversation(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), str(tmp_path), "/dev/zero", "/srv/\0", "/srv/\ud800", "", None):
+        assert pi.left(Past("s-1", path)) is False
+
+
+async def test_a_kind_that_fails_to_look_is_one_of_which_it_is_unknown(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_past: Past) -> bool:
+        raise RuntimeError("not thought of")
+
+    monkeypatch.setitem(kinds.KINDS, "pi", replace(pi.KIND, left=fails))
+    for number in (1, 2):
+        record = desk.pi(number)
+        record.left_nothing = True
+        desk.agents.exited(record.id, KILLED)
+        await desk.looked()
+        assert resume_of(record) == "offered"
+    assert caplog.text.count("cannot look at what is left") == 2
+
+
+async def test_a_disk_that_hangs_is_waited_for_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    away, looks = threading.Event(), []
+
+    def hangs(past: Past) -> bool:
+        looks.append(past.session)
+        return away.wait(10)
+
+    monkeypatch.setattr(leavings, "LOOK_S", 0.05)
+    monkeypatch.setitem(kinds.KINDS, "pi", replace(pi.KIND, left=hangs))
+    try:
+        for number in (1, 2):
+            record = desk.pi(number)
+            record.left_nothing = True
+            desk.agents.exited(record.id, KILLED)
+            await desk.looked()
+            assert resume_of(record) == "offered"
+        assert looks == ["s-1"]
+    finally:
+        away.set()

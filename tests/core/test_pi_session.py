@@ -1,6 +1,7 @@
 """A long session file page by page: the way back from the last entry, whatever else stands in it."""
 
 import json
+import os
 from pathlib import Path
 
 from node.kinds.pi_session import read_page
@@ -57,3 +58,19 @@ def test_a_file_that_is_not_there_is_no_history_and_a_loop_in_one_ends(tmp_path)
     page = read_page(file, None, 10)
     assert page is not None
     assert len(page[0]) <= 3
+
+
+def test_lines_that_no_pi_writes_are_passed_over(tmp_path):
+    deep = '{"type":"message","id":"00000009","message":' + "[" * 60_000 + "\n"
+    deep_and_whole = line(1, 0, more="@").replace('"@"', "[" * 60_000 + "]" * 60_000)
+    file = write(tmp_path / "s.jsonl", line(0, None), deep, deep_and_whole, line(2, 0), line(3, 2))
+    with file.open("ab") as more:
+        more.write(b'{"type":"message","id":"00000004","parentId":"00000003","message":"\xff"}\n')
+        more.write(line(5, 4).encode() + b"\n")
+    assert numbers(read_page(file, None, 10)) == ([0, 2, 3, 5], False)
+
+
+def test_a_pipe_and_what_is_no_path_are_no_history(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero"), Path("/srv/\0")):
+        assert read_page(path, None, 10) is None

@@ -423,3 +423,8 @@ def test_a_second_work_tree_belongs_to_the_project_of_the_first(home: Path) -> N
 def test_a_git_file_of_any_content_is_just_a_sign(home: Path, content: bytes) -> None:
     (home / "zoo/.git").write_bytes(content)
     assert project_of(f"{home}/zoo", home) == Project("zoo", f"{home}/zoo", "git")
+
+
+def test_a_pipe_in_place_of_a_git_file_is_not_waited_for(home: Path) -> None:
+    os.mkfifo(home / "zoo/.git")
+    assert project_of(f"{home}/zoo", home) == Project("zoo", f"{home}/zoo", "git")

@@ -1,5 +1,6 @@
 """Conversations in files: the newest of each entry, in its place, within bounds, whatever a crash leaves."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,17 @@ def test_a_line_cut_short_by_a_crash_is_left_out(path: Path):
     with path.open("ab") as file:
         file.write(b'{"id": "e1", "role": "as')
     assert texts(read_transcript(path)[1]) == ["0"]
+
+
+def test_a_line_that_no_adapter_writes_is_left_out_and_a_pipe_is_no_transcript(path: Path):
+    Transcript(path, {}).put(entry(0))
+    with path.open("ab") as file:
+        file.write(b'{"id": "e1", "blocks": ' + b"[" * 60_000 + b"\n")
+    assert texts(read_transcript(path)[1]) == ["0"]
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        read_transcript(path)
 
 
 def test_pages_go_backwards_to_the_first_entry():
