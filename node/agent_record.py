@@ -63,7 +63,7 @@ class AgentRecord:
     ending: contract.Ending | None = None
     last_output: str = ""  # the last lines that it showed, of one that ended otherwise than well
     interrupted: bool = False  # it ended in the middle of a turn
-    left_nothing: bool = False  # its conversation was never written down where it could be gone on with
+    left: bool | None = None  # a conversation that can be gone on with; None: nobody has looked yet
     args: tuple[str, ...] = ()  # that it was spawned with
     headless: bool = False
     resumed_from: AgentId | None = None
@@ -95,7 +95,7 @@ def agent_id(instance: str) -> AgentId:
 
 def resume_of(record: AgentRecord) -> Literal["offered", "possible"] | None:
     """Whether an ended agent's conversation can be gone on with, and is worth offering to be."""
-    if record.left_nothing or not may_be_resumed(record):
+    if not record.left or not may_be_resumed(record):
         return None
     why = record.ending.why if record.ending else "unknown"
     broke_off = why == "reboot" or (record.interrupted and why in MISHAPS)

@@ -1,4 +1,4 @@
-"""Whether ended agents have left a conversation: one that stands nowhere is not offered to be gone on with.
+"""Whether ended agents have left a conversation: only one that was found is offered to be gone on with.
 
 A pi writes its session file with the first answer that it got; one that is killed before that leaves none.
 """
@@ -23,8 +23,8 @@ class Leavings(Observer):
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
-        self._looked_at: set[AgentId] = set()
-        self._to_look_at: asyncio.Queue[AgentId] = asyncio.Queue()  # each agent once, so as many as there are
+        self._ends: dict[AgentId, object] = {}  # that were seen, each with a token of its own
+        self._to_look_at: asyncio.Queue[tuple[AgentId, object]] = asyncio.Queue()  # an end each
         self._look: asyncio.Future[bool] | None = None  # the newest one
 
     async def run(self) -> None:
@@ -32,13 +32,14 @@ class Leavings(Observer):
         for record in self._agents.roster:
             self.agent_changed(record.id)
         while True:
-            agent = await self._to_look_at.get()
-            if agent not in self._agents.roster:
+            agent, end = await self._to_look_at.get()
+            if self._ends.get(agent) is not end:
                 continue
             record = self._agents.roster.get(agent)
-            left_nothing = not await self._left(record)
-            if not record.live and record.left_nothing != left_nothing:
-                record.left_nothing = left_nothing
+            left = await self._left(record)
+            # It may have come back meanwhile, and have ended once more: then it is looked at once more.
+            if self._ends.get(agent) is end and record.left != left:
+                record.left = left
                 self._agents.told_anew(agent)
 
     async def _left(self, record: AgentRecord) -> bool:
@@ -56,15 +57,15 @@ class Leavings(Observer):
         """See Observer."""
         record = self._agents.roster.get(agent)
         if record.live:
-            record.left_nothing = False
-            self._looked_at.discard(agent)
-        elif agent not in self._looked_at and may_be_resumed(record):
-            self._looked_at.add(agent)
-            self._to_look_at.put_nowait(agent)
+            record.left = None
+            self._ends.pop(agent, None)
+        elif agent not in self._ends and may_be_resumed(record):
+            self._ends[agent] = end = object()
+            self._to_look_at.put_nowait((agent, end))
 
     def agent_gone(self, agent: AgentId) -> None:
         """See Observer."""
-        self._looked_at.discard(agent)
+        self._ends.pop(agent, None)
 
 
 def _look(agent: AgentId, left: Callable[[Past], bool], past: Past) -> bool:

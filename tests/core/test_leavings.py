@@ -19,6 +19,7 @@ from node.kinds import Past, pi
 from node.leavings import Leavings
 from node.roster import Roster
 
+SESSION = '{"type":"session","id":"s-1"}\n'
 KILLED = End("killed", "killed by SIGKILL", signal="SIGKILL")
 
 
@@ -31,8 +32,10 @@ class Desk(Observer):
         self.leavings = Leavings(self.agents)
         self.agents.observers += [self.leavings, self]
         self.told = asyncio.Event()
+        self.offers: list[str | None] = []  # as they were told
 
     def agent_changed(self, agent: AgentId) -> None:
+        self.offers.append(resume_of(self.agents.roster.get(agent)))
         self.told.set()
 
     def pi(self, number: int = 1) -> AgentRecord:
@@ -66,23 +69,69 @@ async def test_a_pi_that_was_killed_before_it_wrote_its_session_is_not_offered(d
 
 
 async def test_one_that_wrote_it_is_offered_also_by_the_next_node(desk: Desk) -> None:
-    desk.file.write_text('{"type":"session","id":"s-1"}\n')
+    desk.file.write_text(SESSION)
     record = desk.pi()
-    record.left_nothing = True  # as of a node that looked when the disk was away
+    record.left = False  # as of a node that looked when the disk was away
     desk.agents.exited(record.id, KILLED)
     await desk.looked()
     assert resume_of(record) == "offered"
 
 
-async def test_one_that_comes_back_is_looked_at_again_when_it_ends(desk: Desk) -> None:
+@pytest.mark.parametrize("wrote", ["at first", "later"])
+async def test_one_that_comes_back_is_looked_at_again_when_it_ends(desk: Desk, wrote: str) -> None:
+    if wrote == "at first":
+        desk.file.write_text(SESSION)
     record = desk.pi()
     desk.agents.exited(record.id, KILLED)
     await desk.looked()
+    assert resume_of(record) == ("offered" if wrote == "at first" else None)
     desk.pi()
     desk.agents.told_anew(record.id)
-    desk.file.write_text('{"type":"session","id":"s-1"}\n')
+    desk.file.unlink() if wrote == "at first" else desk.file.write_text(SESSION)
     desk.agents.exited(record.id, KILLED)
-    assert resume_of(record) == "offered"
+    await desk.looked()
+    assert record.left is not None
+    assert resume_of(record) == (None if wrote == "at first" else "offered")
+
+
+@pytest.mark.parametrize("content", [None, SESSION])
+async def test_nothing_is_offered_before_somebody_has_looked(desk: Desk, content: str | None) -> None:
+    if content is not None:
+        desk.file.write_text(content)
+    record = desk.pi()
+    desk.agents.told_anew(record.id)
+    desk.offers.clear()
+    desk.agents.exited(record.id, KILLED)
+    assert set(desk.offers) == {None}
+    await desk.looked()
+    assert desk.offers[-1] == ("offered" if content else None)
+    assert desk.offers == sorted(desk.offers, key=str), "an offer was withdrawn"
+
+
+async def test_a_look_at_an_earlier_end_says_nothing_of_the_next(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, there = threading.Event(), iter([True, False])
+    begun: asyncio.Queue[None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def slow(_past: Past) -> bool:
+        loop.call_soon_threadsafe(begun.put_nowait, None)
+        looking.wait(10)
+        return next(there)
+
+    monkeypatch.setitem(kinds.KINDS, "pi", replace(pi.KIND, left=slow))
+    record = desk.pi()
+    desk.agents.exited(record.id, KILLED)
+    async with asyncio.timeout(5):
+        await begun.get()
+    desk.pi()
+    desk.agents.told_anew(record.id)
+    desk.offers.clear()
+    desk.agents.exited(record.id, KILLED)
+    looking.set()
+    await desk.looked()
+    assert (record.left, set(desk.offers)) == (False, {None})
 
 
 @pytest.mark.parametrize("line", [b"[" * 65_000, b"\xff\n", b"", b"7\n", b'{"type":"session"' * 9_000])
@@ -112,7 +161,6 @@ async def test_a_kind_that_fails_to_look_is_one_of_which_it_is_unknown(
     monkeypatch.setitem(kinds.KINDS, "pi", replace(pi.KIND, left=fails))
     for number in (1, 2):
         record = desk.pi(number)
-        record.left_nothing = True
         desk.agents.exited(record.id, KILLED)
         await desk.looked()
         assert resume_of(record) == "offered"
@@ -131,7 +179,6 @@ async def test_a_disk_that_hangs_is_waited_for_once(desk: Desk, monkeypatch: pyt
     try:
         for number in (1, 2):
             record = desk.pi(number)
-            record.left_nothing = True
             desk.agents.exited(record.id, KILLED)
             await desk.looked()
             assert resume_of(record) == "offered"

@@ -298,7 +298,8 @@ async def test_an_agent_that_has_ended_takes_none_and_those_it_had_are_unknown(d
     with pytest.raises(Conflict, match="lead has ended: quit") as refusal:
         await desk.take("p-2")
     assert refusal.value.hint == "start another agent"
-    desk.agents.roster.get(desk.id).session = contract.Session("s-1", "/srv/s-1.jsonl")
+    record = desk.agents.roster.get(desk.id)
+    record.session, record.left = contract.Session("s-1", "/srv/s-1.jsonl"), True
     with pytest.raises(Conflict) as refusal:
         await desk.take("p-2")
     assert refusal.value.hint == "`hyperpi resume lead` goes on with it"
