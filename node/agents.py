@@ -448,12 +448,13 @@ class Agents:
     async def run(self) -> None:
         """Ask silent agents whether they are there, and forget what ended long ago; until cancelled."""
         try:
-            while True:
-                await asyncio.sleep(HEARTBEAT_S)
-                for agent, connection in list(self._connections.items()):
-                    self._beats.beat(agent, connection)
-                for record in self.roster.outdated(time.time()):
-                    self.forget(record.id)
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    await asyncio.sleep(HEARTBEAT_S)
+                    for agent, connection in list(self._connections.items()):
+                        self._beats.beat(agent, connection, tasks)
+                    for record in self.roster.outdated(time.time()):
+                        self.forget(record.id)
         finally:
             self._close()
 
@@ -480,7 +481,6 @@ class Agents:
             timer.cancel()
         for watch in self._exits.values():
             watch.close()
-        self._beats.close()
 
     # --- telling ---------------------------------------------------------------------------------------
 
