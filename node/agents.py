@@ -26,6 +26,7 @@ from node.heartbeats import HEARTBEAT_S, Heartbeats
 from node.keeping.processes import BOOT_TAG
 from node.process import ExitWatch, is_alive, process_start
 from node.roster import GRACE_S, Roster
+from node.waiting_texts import lost_prompt
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Agents:
         self.pending: Callable[[AgentId], list[contract.Approval]] = lambda _: []  # what it waits for
         self.decisions: Callable[[AgentId], list[contract.Decision]] = lambda _: []  # on its newest calls
         self.stored: Callable[[AgentId], list[contract.QueuedPrompt]] = lambda _: []  # kept here for it
+        self.whole: Callable[[AgentId, str], str | None] = lambda *_: None  # the text of a prompt, if known
         self.settled: Callable[[AgentId, str], bool] = lambda *_: False  # a prompt was taken, or taken back
         self._queues: dict[AgentId, list[contract.QueuedPrompt]] = {}  # what waits in the agent
         self._lost: dict[AgentId, list[contract.QueuedPrompt]] = {}  # what waited for one that has ended
@@ -231,11 +233,17 @@ class Agents:
 
     def queue(self, agent: AgentId) -> list[contract.QueuedPrompt]:
         """Prompts that wait, here and in the agent, in the order in which they will be taken; of one that has
-        ended those that it had not taken.
+        ended those that it had not taken. Their texts are beginnings: many are told of each change.
         """
         if agent in self._lost:
-            return self._lost[agent]
+            return [lost_prompt(one, self.whole(agent, one.id)) for one in self._lost[agent]]
         return self._queues.get(agent, []) + self.stored(agent)
+
+    def queue_in_full(self, agent: AgentId) -> list[contract.QueuedPrompt]:
+        """The queue, with the whole texts of what an ended agent had not taken, as far as they are kept."""
+        if agent in self._lost:
+            return [lost_prompt(one, self.whole(agent, one.id), in_full=True) for one in self._lost[agent]]
+        return self.queue(agent)
 
     def tell_queue(self, agent: AgentId) -> None:
         """Something waits that did not, or no more."""
@@ -339,7 +347,7 @@ class Agents:
         self.loads.pop(agent, None)
         if record.live and (queue := [one for one in self.queue(agent) if not self.settled(agent, one.id)]):
             # Said while it is known what they were: what asks for them again is a person.
-            self._lost[agent] = [msgspec.structs.replace(one, where="lost") for one in queue]
+            self._lost[agent] = queue
         if self.roster.exited(agent, end, time.time()):
             log.info("agent exited agent=%s detail=%s", agent, record.detail)
             self._say_state(record)

@@ -240,7 +240,7 @@ class Backend(Observer):
         record = self._desks.agents.roster.get(agent)
         shape: Json = msgspec.to_builtins(self._desks.agents.shape(agent))
         shape["approvals"] = self._desks.approvals.shown_policy(record)
-        shape["queue"] = self._desks.agents.queue(agent)
+        shape["queue"] = self._desks.agents.queue_in_full(agent)
         shape["last_output"] = record.last_output
         card = contract.Card(
             model=record.model,

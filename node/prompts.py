@@ -31,6 +31,7 @@ from hyperpi.errors import (
 from hyperpi.roles import Caller
 from node.agent_record import resume_of
 from node.agents import Agents, Observer
+from node.waiting_texts import SHOWN_CHARS, WaitingTexts
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,6 @@ STORE_S = 10.0  # for a prompt to be on disk; longer and the disk is full
 REMEMBERED = 10_000  # ids; at one prompt a second, almost three hours
 REMEMBERED_S = 3_600.0  # the contract's promise, and what agents keep to
 FORGOTTEN_AT_ONCE = 8  # old ids, for each new one
-SHOWN_CHARS = 1_000  # of a prompt that waits
 MAX_HELD = 100  # prompts that wait for one agent
 MAX_HELD_BYTES = 16 << 20  # of text and pictures, for one agent
 
@@ -67,10 +67,15 @@ class Sent:
         return self.agent, self.id
 
     @property
+    def text(self) -> str:
+        """The whole of it, as long as it may have to be sent."""
+        return str(self.params.get("text", ""))
+
+    @property
     def size(self) -> int:
         """Bytes of text and pictures, about."""
         images = self.params.get("images", ())
-        return len(self.params.get("text", "")) + sum(len(str(image)) for image in images)
+        return len(self.text) + sum(len(str(image)) for image in images)
 
     @property
     def is_old(self) -> bool:
@@ -102,11 +107,12 @@ class Prompts(Observer):
         self._memory = memory
         self._known: OrderedDict[PromptKey, Sent] = OrderedDict()
         self._lines: dict[AgentId, list[Sent]] = {}  # what is still to be sent, in its order
+        self._texts = WaitingTexts()  # of what agents have, and of what they had not taken
         self._turns: dict[AgentId, asyncio.Lock] = {}  # one prompt of an agent at a time
         self._spawn: Spawn = asyncio.ensure_future  # until `use`
         for sent in memory.load():
             self._recall(sent)
-        agents.stored, agents.settled = self.stored, self._is_settled
+        agents.stored, agents.settled, agents.whole = self.stored, self._is_settled, self._whole
         self._last = max((sent.number for sent in self._known.values()), default=0)
 
     def use(self, spawn: Spawn) -> None:
@@ -122,7 +128,7 @@ class Prompts(Observer):
             if sent.params:
                 self._lines.setdefault(sent.agent, []).append(sent)
         elif sent.receipt in {"stored", "queued"}:  # it ended while no node ran
-            sent.receipt = "unknown"
+            sent.receipt, sent.params = "unknown", {}
             self._leave_line(sent)
 
     # --- taking ----------------------------------------------------------------------------------------
@@ -200,7 +206,8 @@ class Prompts(Observer):
         return [
             contract.QueuedPrompt(
                 id=sent.id,
-                text=str(sent.params.get("text", ""))[:SHOWN_CHARS],
+                text=sent.text[:SHOWN_CHARS],
+                cut=max(0, len(sent.text) - SHOWN_CHARS),
                 mode=str(sent.params.get("mode", "prompt")),
                 source=str(sent.params.get("source", "api")),
                 images=len(sent.params.get("images", ())),
@@ -214,6 +221,10 @@ class Prompts(Observer):
     def _is_settled(self, agent: AgentId, prompt_id: str) -> bool:
         sent = self._known.get((agent, prompt_id))
         return sent is not None and sent.receipt in {"delivered", "cancelled"}
+
+    def _whole(self, agent: AgentId, prompt_id: str) -> str | None:
+        sent = self._known.get((agent, prompt_id))
+        return sent.text if sent is not None and sent.params else self._texts.get(agent, prompt_id)
 
     async def cancel(self, agent: AgentId, prompt_id: str) -> Json:
         """Take a prompt back that waits; its text, to be edited. Raises NotFound, Conflict and others."""
@@ -310,6 +321,10 @@ class Prompts(Observer):
             line.remove(sent)
         if not line:
             self._lines.pop(sent.agent, None)
+        if sent.receipt in {"delivered", "cancelled"}:
+            self._texts.drop(sent.agent, sent.id)
+        elif sent.params:
+            self._texts.keep(sent.agent, sent.id, sent.text)
         sent.params = {}
         if sent.acknowledged and sent.agent in self._agents.roster:
             sent.acknowledged = False
@@ -330,6 +345,7 @@ class Prompts(Observer):
 
     def _forget(self, sent: Sent) -> None:
         if self._known.pop(sent.key, None) is not None:
+            sent.params = {}
             self._leave_line(sent)
             self._memory.keep(sent.key, None)
 
@@ -337,6 +353,7 @@ class Prompts(Observer):
 
     def prompt_entered(self, agent: AgentId, prompt_id: str) -> None:
         """See node.agents.Observer."""
+        self._texts.drop(agent, prompt_id)
         sent = self._known.get((agent, prompt_id))
         if sent is not None:
             self._move(sent, "delivered")
@@ -360,3 +377,4 @@ class Prompts(Observer):
         self._turns.pop(agent, None)
         for sent in [sent for sent in self._known.values() if sent.agent == agent]:
             self._forget(sent)
+        self._texts.forget(agent)

@@ -45,7 +45,8 @@ VIEWER_METHODS = {
     "agent.snapshot": Row("`{epoch, seq, snapshot: Snapshot}`, without attaching"),
     "agent.show": Row(
         "`Agent` with `card: Card`, null while its node is away, and `last_output`: the "
-        "last lines of one that did not end well, and `queue: [QueuedPrompt]`, absent while its node is away",
+        "last lines of one that did not end well, and `queue: [QueuedPrompt]`, absent while its node is away;"
+        " it has the whole texts of lost prompts that are `kept`",
         "`{agent}`",
     ),
     "agent.prompt": Row(

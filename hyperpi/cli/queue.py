@@ -16,6 +16,8 @@ PLACES = {
     "lost": "not taken, as far as is known: it has ended",
 }
 
+SHOWN_CHARS = 1_000  # of each, in the table
+
 
 @click.command(
     cls=Verb,
@@ -29,8 +31,8 @@ PLACES = {
 def queue(agent: str, cancel: str | None, as_json: bool) -> None:
     """List the prompts that wait for an agent, or take one back.
 
-    ID may be its beginning. With --json a list of {id, text, mode, source, images, at, where}; with --cancel
-    {id, text, mode, images}.
+    ID may be its beginning. With --json a list of {id, text, cut, kept, mode, source, images, at, where}:
+    `cut` characters are missing from `text`. With --cancel {id, text, mode, images}.
     """
     with connected() as client:
         waiting = _waiting(client.call("agent.show", {"agent": agent}))
@@ -57,7 +59,7 @@ def queue(agent: str, cancel: str | None, as_json: bool) -> None:
                 one_line(one.get("source")),
                 one_line(one.get("mode")),
                 Cell(PLACES.get(str(one.get("where")), str(one.get("where"))), "dim"),
-                one_line(one.get("text")),
+                one_line(one.get("text"), SHOWN_CHARS) + ("…" if one.get("cut") else ""),
             ]
             for one in waiting
         ],

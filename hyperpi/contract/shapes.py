@@ -76,7 +76,9 @@ class QueuedPrompt(Shape):
     """
 
     id: str
-    text: str  # its beginning
+    text: str  # its beginning; in `agent.show` the whole of a lost one, if `kept`
+    cut: Annotated[int, msgspec.Meta(ge=0)] = 0  # characters of it that are not in `text`
+    kept: bool = False  # of a lost one: its node has the whole text
     mode: str = "prompt"
     source: str = "api"
     images: int = 0

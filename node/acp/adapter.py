@@ -452,6 +452,7 @@ def _queued(wanted: Wanted) -> Json:
     shown = {
         "id": wanted.id,
         "text": wanted.text[:QUEUED_CHARS],
+        "cut": max(0, len(wanted.text) - QUEUED_CHARS),
         "mode": wanted.mode,
         "source": wanted.source,
     }

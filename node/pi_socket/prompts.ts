@@ -8,7 +8,6 @@
  */
 import { commandOf, expanded, piExpands } from "./commands.ts";
 import type { Guard } from "./guard.ts";
-import { cutText } from "./bounds.ts";
 import { trim, type Memory } from "./memory.ts";
 import { BAD_PARAMS, CONFLICT, OVERLOADED, Refusal, UNKNOWN } from "./rpc.ts";
 import type { PiApi, PiContext, PiImage } from "./shapes.ts";
@@ -36,6 +35,8 @@ export interface ExpectedPrompt {
 export interface QueuedPrompt {
   id: string;
   text: string;
+  /** Characters of the text that are not told. */
+  cut: number;
   mode: Mode;
   source: string;
   images: number;
@@ -122,7 +123,8 @@ export class Prompts {
       .slice(0, SHOWN_PROMPTS)
       .map(({ id, text, mode, source, images, at, handedAt }) => ({
         id,
-        text: cutText(text, SHOWN_CHARS),
+        text: text.slice(0, SHOWN_CHARS).toWellFormed(),
+        cut: Math.max(0, text.length - SHOWN_CHARS),
         mode,
         source,
         images: images.length,

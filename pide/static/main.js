@@ -132,7 +132,7 @@ const actions = {
   ...recording.actions,
   ...inspector,
   ...dialogs,
-  ...resumeFlow(page, client),
+  ...resumeFlow(page, client, copy),
   ...spawnFlow(page),
   ...joinFlow(page),
   ...trust,

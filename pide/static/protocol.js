@@ -9,7 +9,7 @@
 /** @typedef {"stored" | "queued" | "delivered" | "unknown" | "cancelled"} Receipt */
 /** @typedef {{mime: string, data: string}} Picture  base64 */
 /** @typedef {{text: string, kind: "command" | "prompt" | "skill" | "file" | "folder", description?: string}} Completion */
-/** @typedef {{id: string, text: string, mode: PromptMode, source?: string, images?: number, at?: string | null, where: "node" | "agent" | "handed" | "lost"}} QueuedPrompt */
+/** @typedef {{id: string, text: string, mode: PromptMode, source?: string, images?: number, at?: string | null, cut?: number, kept?: boolean, where: "node" | "agent" | "handed" | "lost"}} QueuedPrompt */
 /** @typedef {"prompt" | "steer" | "follow_up"} PromptMode */
 /** @typedef {"accepted" | "relayed" | "stored" | "delivered" | "answered" | "expired" | "refused" | "unknown"} ScrollState */
 

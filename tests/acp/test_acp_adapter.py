@@ -143,13 +143,16 @@ async def test_steering_is_said_to_wait_and_the_turn_that_was_cut_off_is_marked(
 async def test_a_prompt_that_waits_is_told_and_can_be_taken_back(doer: AcpAgent):
     await doer.prompt("hold: on")
     await doer.until(lambda: "three" in doer.told.text(), "its words")
-    await doer.prompt("later", id="p-later")
+    later = "later" * 1_000
+    await doer.prompt(later, id="p-later")
     await doer.until(lambda: doer.told.of_type("queue"), "the queue")
     await doer.until(
         lambda: [p["id"] for p in doer.told.of_type("queue")[-1]["prompts"]] == ["p-later"], "it"
     )
+    told = doer.told.of_type("queue")[-1]["prompts"][0]
+    assert later.startswith(told["text"]) and len(told["text"]) + told["cut"] == len(later)
     taken = await doer.program.call("agent.unqueue", agent=doer.id, id="p-later")
-    assert taken["text"] == "later"
+    assert taken["text"] == later
     await doer.until(lambda: doer.told.of_type("queue")[-1]["prompts"] == [], "the empty queue")
     await doer.program.call("agent.abort", agent=doer.id)
     await doer.knows(state="idle")

@@ -28,6 +28,11 @@ def test_what_an_ended_agent_had_not_taken_is_listed_as_that(mesh: ControlSocket
     assert "then the tests" in out and "not taken" in out
 
 
+def test_a_text_that_is_only_a_beginning_is_marked_as_that(mesh: ControlSocket, run: Run):
+    mesh.mesh.agents["a-frontend-den"]["queue"] = [{**WAITS, "cut": 4_000}]
+    assert "then the tests…" in run("queue", "frontend").out
+
+
 def test_a_queue_that_nobody_could_be_asked_for_is_not_told_as_empty(mesh: ControlSocket, run: Run):
     mesh.mesh.agents["a-frontend-den"]["detail"] = "den is disconnected; it was working when last heard of"
     done = run("queue", "frontend")

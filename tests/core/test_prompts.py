@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hyperpi import contract
+from hyperpi import contract, strict_json
 from hyperpi.address import AgentId
 from hyperpi.database import DiskThread
 from hyperpi.errors import (
@@ -31,6 +31,7 @@ from node.endings import End
 from node.prompt_store import PromptStore
 from node.prompts import MAX_HELD, PromptKey, Prompts, Sent
 from node.roster import Roster
+from node.waiting_texts import MAX_TEXT_BYTES, MAX_TEXTS, WaitingTexts
 
 ANN = Caller("ann", OPERATOR, "pide")
 
@@ -175,8 +176,8 @@ async def test_what_an_ended_agent_had_not_taken_is_told_with_its_text_until_it_
     assert await desk.take("p-kept", "kept at the node") == "stored"
     desk.dial(agent)
     await asyncio.gather(*desk.unattended)
-    for prompt_id in ("p-1", "p-2"):
-        assert await desk.take(prompt_id) == "queued"
+    for prompt_id, text in (("p-1", "run"), ("p-2", "test")):
+        assert await desk.take(prompt_id, text) == "queued"
     waits = [contract.QueuedPrompt("p-1", "run"), contract.QueuedPrompt("p-2", "test")]
     desk.agents.changed(desk.id, contract.AgentChanged(queue=waits))
     desk.prompts.prompt_entered(desk.id, "p-1")
@@ -197,6 +198,90 @@ async def test_what_an_ended_agent_had_not_taken_is_told_with_its_text_until_it_
     hello = contract.Register(instance="i-1", kind="pi", cwd="/", pid=os.getpid())
     desk.agents.register(hello, agent, pid=os.getpid(), project=None)
     assert desk.agents.queue(desk.id) == []
+
+
+LONG = "".join(f"line {number}\n" for number in range(1_000))
+
+
+async def queued_and_lost(desk: Desk, agent: SmallAgent, texts: dict[str, str]) -> None:
+    """The agent takes prompts, tells of their beginnings as all do, and ends."""
+    desk.dial(agent)
+    for prompt_id, text in texts.items():
+        assert await desk.take(prompt_id, text) == "queued"
+    waits = [
+        contract.QueuedPrompt(id=prompt_id, text=text[:500], cut=max(0, len(text) - 500))
+        for prompt_id, text in texts.items()
+    ]
+    desk.agents.changed(desk.id, contract.AgentChanged(queue=waits))
+    desk.drop()
+    desk.agents.exited(desk.id, End("killed", "killed by SIGKILL"))
+
+
+async def test_what_an_ended_agent_had_not_taken_can_be_had_whole(desk, agent):
+    assert await desk.take("p-stored", "stored " + LONG) == "stored"
+    desk.dial(agent)
+    await asyncio.gather(*desk.unattended)
+    await queued_and_lost(desk, agent, {"p-1": LONG, "p-2": "short"})
+    assert [(one.text, one.cut, one.kept) for one in desk.agents.queue(desk.id)] == [
+        (LONG[:1_000], len(LONG) - 1_000, True),
+        ("short", 0, True),
+    ]
+    in_full = desk.agents.queue_in_full(desk.id)
+    assert [(one.text, one.cut, one.where) for one in in_full] == [(LONG, 0, "lost"), ("short", 0, "lost")]
+
+
+async def test_what_was_stored_for_an_agent_that_never_came_can_be_had_whole(desk):
+    assert await desk.take("p-1", LONG) == "stored"
+    [shown] = desk.agents.queue(desk.id)
+    assert (shown.text, shown.cut) == (LONG[:1_000], len(LONG) - 1_000)
+    desk.agents.exited(desk.id, End("killed", "killed by SIGKILL"))
+    [told] = json.loads(desk.agents.log_of(desk.id).ring.since(0, 1 << 20)[-1])["prompts"]
+    assert (told["text"], told["cut"], told["kept"]) == (LONG[:1_000], len(LONG) - 1_000, True)
+    assert [one.text for one in desk.agents.queue_in_full(desk.id)] == [LONG]
+
+
+async def test_of_what_was_queued_before_a_restart_of_the_node_only_the_beginning_is_known(
+    shelf, desk, agent
+):
+    desk.dial(agent)
+    await desk.take("p-1", LONG)
+    await asyncio.gather(shelf.kept((desk.id, "p-1")), *desk.unattended)
+    again = Desk(shelf)
+    again.agents.changed(
+        again.id,
+        contract.AgentChanged(queue=[contract.QueuedPrompt(id="p-1", text=LONG[:500], cut=len(LONG) - 500)]),
+    )
+    again.agents.exited(again.id, End("killed", "killed by SIGKILL"))
+    [lost] = again.agents.queue_in_full(again.id)
+    assert (lost.text, lost.cut, lost.kept) == (LONG[:500], len(LONG) - 500, False)
+
+
+async def test_whole_texts_are_bounded_in_number_and_size_and_the_newest_stay(desk, agent):
+    texts = {f"p-{number}": f"{number}" for number in range(MAX_TEXTS)}
+    await queued_and_lost(desk, agent, {**texts, "p-huge": "\x01" * (MAX_TEXT_BYTES // 12), "p-last": "x"})
+    kept = [one.id for one in desk.agents.queue(desk.id) if one.kept]
+    assert kept == [*list(texts)[2:], "p-huge", "p-last"]
+    assert len(strict_json.encode(desk.agents.queue_in_full(desk.id))) < MAX_TEXT_BYTES
+
+    texts_of_another = WaitingTexts()
+    for number in range(3):
+        texts_of_another.keep(desk.id, f"p-{number}", "\x01" * (MAX_TEXT_BYTES // 12 - 2))
+    texts_of_another.keep(desk.id, "p-too-large", "x" * MAX_TEXT_BYTES)
+    known = [f"p-{number}" for number in range(3) if texts_of_another.get(desk.id, f"p-{number}")]
+    assert known == ["p-1", "p-2"]
+    assert texts_of_another.get(desk.id, "p-too-large") is None
+
+
+async def test_the_text_of_what_is_in_the_conversation_or_taken_back_is_kept_no_longer(desk, agent):
+    desk.dial(agent)
+    await desk.take("p-1", LONG)
+    desk.prompts.prompt_entered(desk.id, "p-1")
+    await desk.take("p-2", LONG)
+    desk.drop()
+    desk.agents.exited(desk.id, End("killed", "killed by SIGKILL"))
+    assert [desk.agents.whole(desk.id, prompt_id) for prompt_id in ("p-1", "p-2")] == [None, LONG]
+    desk.agents.forget(desk.id)
+    assert desk.agents.whole(desk.id, "p-2") is None
 
 
 async def test_an_echo_that_is_quicker_than_the_answer_is_not_taken_back(desk, agent):

@@ -72,6 +72,10 @@ async def test_what_waits_is_seen_and_can_be_taken_back_until_pi_has_it(
         assert (await node.snapshot())["queue"] == waiting
         taken = await node.call("unqueue", {"id": "p3"})
         assert taken["result"] == {"text": "text 3", "mode": "prompt", "images": 0}
+        await node.prompt("long " * 1_000, "p-long", "follow_up")
+        long = await node.until(lambda: next((one for one in _queue(node) if one["id"] == "p-long"), None))
+        assert (long["text"], long["cut"]) == ("long " * 200, 4_000), "nothing that was not in the prompt"
+        assert (await node.call("unqueue", {"id": "p-long"}))["result"]["text"] == "long " * 1_000
         assert (await node.prompt("text 3", "p3"))["result"] == {"receipt": "cancelled"}
         assert (await node.call("unqueue", {"id": "p4"}))["error"]["code"] == -32009
         assert (await node.call("unqueue", {"id": "p1"}))["error"]["code"] == -32009

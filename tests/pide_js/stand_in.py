@@ -82,6 +82,7 @@ class Talk:
         self.pending: list[Json] = []
         self.decisions: list[Json] = []
         self.queue: list[Json] = []
+        self.whole: dict[str, str] = {}  # texts of lost prompts, of which the queue has the beginnings
         self.viewers: set[Viewer] = set()
 
     def emit(self, agent: str, *events: Json) -> None:
@@ -488,7 +489,17 @@ class Calls:
         card = self.mesh.agents[self.found(params)]
         online = self.mesh.nodes[card["node"]]["state"] == "online"
         evidence = {"process": at(1), "stream": at(3), "turn": card["evidence"]["turn"]}
-        return {**card, "evidence": evidence, "card": {"tools": TOOLS} if online else None}
+        talk = self.mesh.talks[card["id"]]
+        queue = [
+            {**one, "text": talk.whole[one["id"]], "cut": 0} if one["id"] in talk.whole else one
+            for one in talk.queue
+        ]
+        return {
+            **card,
+            "evidence": evidence,
+            "card": {"tools": TOOLS} if online else None,
+            **({"queue": queue} if online else {}),
+        }
 
     def detach(self, viewer: Viewer, params: Json) -> Json:
         self.mesh.talks[self.found(params)].viewers.discard(viewer)
@@ -807,9 +818,20 @@ def app_of(mesh: Mesh) -> Starlette:
         elif name.startswith("state-"):  # state-AGENT-STATE, its detail as the body
             _, agent, state = name.split("-")
             mesh.set_state(agent, state, (await request.body()).decode() or None)
-        elif name == "exit":
+        elif name in {"exit", "exit-of-a-node-that-was-restarted"}:
             talk = mesh.talks["a2"]
-            talk.queue = [{**one, "where": "lost"} for one in talk.queue]
+            kept = name == "exit"
+            talk.whole = {one["id"]: one["text"] for one in talk.queue} if kept else {}
+            talk.queue = [
+                {
+                    **one,
+                    "text": one["text"][:1_000],
+                    "cut": max(0, len(one["text"]) - 1_000),
+                    "kept": kept,
+                    "where": "lost",
+                }
+                for one in talk.queue
+            ]
             mesh.agents["a2"]["resume"] = "possible"
             mesh.set_state("a2", "exited", "quit")
             talk.emit("a2", {"type": "queue", "prompts": talk.queue})

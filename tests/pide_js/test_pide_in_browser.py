@@ -457,6 +457,50 @@ def test_what_an_ended_agent_had_not_taken_is_said_and_can_be_sent_to_who_goes_o
     expect(page.locator(".queue")).to_contain_text("wait: third")
 
 
+LONG = "wait: " + " ".join(f"word{number}" for number in range(700))
+
+
+def test_a_long_prompt_that_was_not_taken_is_sent_again_and_copied_whole_after_a_reload(
+    page: Page, server: str
+) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_agent(page, "a2")
+    page.fill("#composer", LONG)
+    page.keyboard.press("Enter")
+    expect(page.locator(".queue")).to_contain_text("word699")
+    play(server, "exit")
+    expect(page.locator(".queue li[data-receipt=unknown]")).to_have_count(1)
+    page.reload()
+    expect(page.locator(".queue li[data-receipt=unknown]")).to_have_count(1)
+    expect(page.locator(".queue")).not_to_contain_text("word699")
+    page.locator(".queue").get_by_role("button", name="Copy", exact=True).click()
+    expect(page.locator(".toast")).to_contain_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == LONG
+    page.locator(".queue").get_by_role("button", name="Send again").click()
+    expect(page).to_have_url(re.compile("a2r$"))
+    expect(page.locator(".composer, .stage").first).to_contain_text("word699")
+    expect(page.locator(".queue")).not_to_contain_text("were cut")
+
+
+def test_a_long_prompt_of_which_only_the_beginning_is_known_is_not_offered_as_if_it_were_whole(
+    page: Page, server: str
+) -> None:
+    open_agent(page, "a2")
+    page.fill("#composer", LONG)
+    page.keyboard.press("Enter")
+    expect(page.locator(".queue")).to_contain_text("word699")
+    play(server, "exit-of-a-node-that-was-restarted")
+    lost = page.locator(".queue li[data-receipt=unknown]")
+    expect(lost.get_by_role("button", name="Send again")).to_have_count(
+        1
+    )  # this page has sent it, and knows it
+    page.reload()
+    expect(lost).to_contain_text(f"only its beginning is known: {len(LONG) - 1_000} characters are missing")
+    expect(lost.get_by_role("button", name="Copy the beginning")).to_have_count(1)
+    expect(lost.get_by_role("button", name="Send again")).to_have_count(0)
+    expect(lost.get_by_role("button", name="Copy", exact=True)).to_have_count(0)
+
+
 def test_a_phone_walks_through_the_panes_as_screens(browser: Browser, server: str) -> None:
     look = Look(browser, server, phone=True)
     page = look.page

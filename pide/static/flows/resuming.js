@@ -12,8 +12,9 @@ const START_TIMEOUT_S = 30;
 /**
  * @param {import("../page.js").Page} page
  * @param {import("../client.js").Client} client
+ * @param {(text: string, what: string) => void} copy
  */
-export function resumeFlow(page, client) {
+export function resumeFlow(page, client, copy) {
   /** @param {ReadonlySet<string>} resuming */
   const look = (resuming) => page.look({ resuming });
 
@@ -39,18 +40,46 @@ export function resumeFlow(page, client) {
 
   const putAway = (/** @type {string} */ id) => page.look({ putAway: new Set([...page.ui.putAway, id]) });
 
+  /**
+   * The whole of what an ended agent had not taken: its queue, which everybody is told, has the beginning.
+   * @param {string} agent
+   * @param {import("../protocol.js").QueuedPrompt} prompt
+   * @returns {Promise<string | null>}
+   */
+  const wholeText = async (agent, prompt) => {
+    if (!prompt.cut) return prompt.text;
+    const shown = await page.ask("agent.show", { agent });
+    if (!shown) return null;
+    /** @type {import("../protocol.js").QueuedPrompt[]} */
+    const queue = shown.queue ?? [];
+    const found = queue.find((one) => one.id === prompt.id);
+    if (found && !found.cut) return found.text;
+    page.toast("The whole prompt could not be had: its machine is away, or knows only the beginning.", "bad");
+    return null;
+  };
+
   return {
     putAway,
+    /**
+     * @param {string} agent
+     * @param {import("../protocol.js").QueuedPrompt} prompt
+     */
+    copyLost: async (agent, prompt) => {
+      const text = await wholeText(agent, prompt);
+      if (text !== null) copy(text, "prompt");
+    },
     /**
      * Say what an ended agent had not taken to the one that goes on with it, which is started if there is none.
      * @param {string} agent
      * @param {import("../protocol.js").QueuedPrompt} prompt
      */
     sendLost: async (agent, prompt) => {
+      const text = await wholeText(agent, prompt);
+      if (text === null) return;
       const now = successorsIn(page.state.mesh?.agents ?? new Map()).get(agent)?.id ?? (await start(agent));
       if (!now) return;
       putAway(prompt.id);
-      void client.prompt(now, prompt.text, modeFor(page.state.mesh?.agents.get(now), "follow_up"));
+      void client.prompt(now, text, modeFor(page.state.mesh?.agents.get(now), "follow_up"));
       if (prompt.images) page.toast("Its pictures have to be added again.");
       page.go({ kind: "agent", id: now });
     },

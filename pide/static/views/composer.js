@@ -32,6 +32,7 @@ import { icon } from "./icons.js";
  * @property {(event: KeyboardEvent) => void} composerKey
  * @property {(agent: string) => void} resume
  * @property {(agent: string, prompt: import("../protocol.js").QueuedPrompt) => void} sendLost
+ * @property {(agent: string, prompt: import("../protocol.js").QueuedPrompt) => void} copyLost
  * @property {(id: string) => void} putAway
  * @property {(text: string, what: string) => void} copy
  */
@@ -178,8 +179,13 @@ function goesOn(state, agent) {
  * @param {Prompt[]} sent
  */
 function whole(queue, sent) {
-  return queue.map((one) => ({ ...one, text: sent.find((prompt) => prompt.id === one.id)?.text ?? one.text }));
+  return queue.map((one) => {
+    const ours = sent.find((prompt) => prompt.id === one.id);
+    return ours ? { ...one, text: ours.text, cut: 0 } : one;
+  });
 }
+
+const told = (/** @type {import("../protocol.js").QueuedPrompt} */ one) => (one.cut ? `${one.text}…` : one.text);
 
 /**
  * @param {import("../protocol.js").QueuedPrompt} prompt
@@ -188,10 +194,14 @@ function whole(queue, sent) {
  * @param {boolean} goesOn
  */
 function lostView(prompt, agent, actions, goesOn) {
-  return html`${goesOn
+  const whole = !prompt.cut || prompt.kept;
+  return html`${goesOn && whole
       ? html`<button class="link" title="Says it to the agent that goes on with this conversation" @click=${() => actions.sendLost(agent, prompt)}>Send again</button>`
       : nothing}
-    <button class="link" @click=${() => actions.copy(prompt.text, "prompt")}>Copy</button>
+    ${whole
+      ? html`<button class="link" @click=${() => actions.copyLost(agent, prompt)}>Copy</button>`
+      : html`<span class="receipt-word">only its beginning is known: ${prompt.cut} characters are missing</span>
+          <button class="link" @click=${() => actions.copy(prompt.text, "beginning")}>Copy the beginning</button>`}
     <button class="link" @click=${() => actions.putAway(prompt.id)}>Dismiss</button>`;
 }
 
@@ -211,7 +221,7 @@ function queueView(queue, agent, mayPrompt, actions, goesOn) {
       (one) => one.id,
       (one) => html`<li data-receipt=${MARKS[one.where] ?? "queued"} data-queued=${one.id}>
         <span class="receipt-mark" aria-hidden="true"></span>
-        <span class="receipt-text" title=${straight(one.text)}>${straight(one.text) || "(pictures)"}</span>
+        <span class="receipt-text" title=${straight(told(one))}>${straight(told(one)) || "(pictures)"}</span>
         <span class="receipt-word">${one.mode === "steer" ? "steers · " : ""}${PLACES[one.where] ?? one.where}</span>
         ${one.where === "lost" ? lostView(one, agent, actions, goesOn) : nothing}
         ${mayPrompt && (one.where === "node" || one.where === "agent")
