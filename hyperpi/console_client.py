@@ -5,8 +5,9 @@ all local viewers share. Both come back by themselves; viewers notice nothing bu
 """
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 CALL_S = 30.0  # the longest that a method may take: a spawn on a slow disk
 OPEN_S = 10.0
 COUNT_S = 0.25  # viewers that come and go within it are told of at once
+COUNT_TRIES = 8  # 9 s of pauses; after these the next viewer who comes or goes has it tried again
 MIRROR_BYTES = 10 << 20  # above the 8 MiB at which a slow viewer is closed
 
 CHANNEL_OPTIONS = (
@@ -193,15 +195,27 @@ class ConsoleClient:
             self._count_soon.ask()  # one at a time, or an older number could come last
 
     async def _count(self) -> None:
-        mirrors, self._miscounted = self._miscounted, set()
-        counts = [count for mirror in mirrors if (count := mirror.counted()) is not None]
-        if not counts:
-            return
+        for pause_s in itertools.islice(backoff(), COUNT_TRIES):
+            mirrors, self._miscounted = self._miscounted, set()
+            counts = [(mirror, count) for mirror in mirrors if (count := mirror.counted()) is not None]
+            # One that went away hears it when the streams are opened again: then there is nothing to tell.
+            if not counts or await self._tell([count for _, count in counts]):
+                for mirror, count in counts:
+                    mirror.told(count)
+                return
+            self._miscounted |= mirrors
+            await asyncio.sleep(pause_s)
+
+    async def _tell(self, counts: Sequence[console_pb2.ViewerCount]) -> bool:
+        """Whether the hypivisor has taken them."""
         try:
             await self._stub.Count(console_pb2.ViewerCounts(counts=counts), timeout=OPEN_S)
         except grpc.aio.AioRpcError as exc:
-            # One that went away hears it when the streams are opened again; one too old counts us as one.
             log.debug("viewers were not counted code=%s", exc.code())
+            return exc.code() == grpc.StatusCode.UNIMPLEMENTED  # one too old counts us as one, now and later
+        except grpc.aio.UsageError:  # on a channel that is closed, until there is another
+            return False
+        return True
 
     async def watch_bank(self, node: str, bank: int, wake: Callable[[], None]) -> MirroredBank:
         """See viewer.Backend."""
@@ -279,12 +293,18 @@ class Mirror:
         """What the hypivisor has to be told of its viewers now, if anything."""
         if not self._told or self._users in {0, self._told}:
             return None
-        self._told = self._users
         return console_pb2.ViewerCount(feed=self._name, viewers=self._users)
+
+    def told(self, count: console_pb2.ViewerCount) -> None:
+        """The hypivisor has heard that; meanwhile it may be another number, or another stream."""
+        if self._told and count.feed == self._name:
+            self._told = count.viewers
+            self._count()
 
     def close(self) -> None:
         """End the stream."""
         self._client.drop(self)
+        self._told = 0
         for task in (self._task, self._snapshot):
             if task is not None:
                 task.cancel()
@@ -332,6 +352,7 @@ class Mirror:
                     await asyncio.sleep(next(waits))
         finally:
             self._client.drop(self)
+            self._told = 0
 
     def _take(self, batch: console_pb2.FeedBatch) -> None:
         if batch.HasField("opened"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import tempfile
 from collections.abc import AsyncIterator
@@ -385,6 +386,80 @@ async def test_no_front_end_can_count_so_many_viewers_that_the_link_of_a_node_fa
         stream.cancel()
     await until(lambda: not mesh.service.registry.watchers, mesh.service.registry.view)
     assert not caplog.records
+
+
+async def test_viewers_that_could_not_be_told_of_are_told_of_again(mesh, client, monkeypatch, node):
+    async def refuse_thrice(console: ConsoleService, request: Any, context: Any) -> Any:
+        if len(refused) < 3:
+            refused.append(True)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "")
+        return await count(console, request, context)
+
+    refused: list[bool] = []
+    count = ConsoleService.Count
+    monkeypatch.setattr(ConsoleService, "Count", refuse_thrice)
+    await mesh.stop()
+    await mesh.start()
+    node._service = mesh.service
+    node.join()
+    for _ in range(3):
+        await client.feed(LEAD, None)
+    await until(lambda: mesh.service.registry.watchers == {LEAD: 3}, mesh.service.registry.view)
+    assert len(refused) == 3
+
+
+async def test_who_leaves_while_viewers_are_told_of_is_told_of_after_it(mesh, client, monkeypatch, node):
+    async def slow(console: ConsoleService, request: Any, context: Any) -> Any:
+        taken = await count(console, request, context)
+        asked.set()
+        await answer.wait()
+        return taken
+
+    asked, answer = asyncio.Event(), asyncio.Event()
+    count = ConsoleService.Count
+    monkeypatch.setattr(ConsoleService, "Count", slow)
+    await mesh.stop()
+    await mesh.start()
+    node._service = mesh.service
+    node.join()
+    feeds = [await client.feed(LEAD, None) for _ in range(2)]
+    async with asyncio.timeout(PATIENCE_S):
+        await asked.wait()
+    assert mesh.service.registry.watchers == {LEAD: 2}
+    feeds.pop().release()
+    answer.set()
+    await until(lambda: mesh.service.registry.watchers == {LEAD: 1}, mesh.service.registry.view)
+
+
+async def test_viewers_are_told_of_by_the_channel_that_replaces_a_closed_one(mesh, client, monkeypatch):
+    class Closed:
+        def Count(self, *_given: Any, **_more: Any) -> None:
+            tried.set()
+            raise grpc.aio.UsageError("Channel is closed.")
+
+    unretrieved: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unretrieved.append(context))
+    tried = asyncio.Event()
+    await client.feed(LEAD, None)
+    client._stub = Closed()
+    await client.feed(LEAD, None)
+    async with asyncio.timeout(PATIENCE_S):
+        await tried.wait()
+    client.redial(local_channel(f"unix:{mesh.path}"))
+    await until(lambda: mesh.service.registry.watchers == {LEAD: 2}, mesh.service.registry.view)
+    gc.collect()
+    assert not unretrieved
+
+
+async def test_viewers_who_leave_after_the_end_of_their_front_end_are_told_to_nobody(mesh, node, monkeypatch):
+    node.join()
+    asked: list[Mirror] = []
+    async with connected(mesh) as client:
+        feeds = [await client.feed(LEAD, None) for _ in range(3)]
+    monkeypatch.setattr(client, "miscounted", asked.append)
+    for feed in feeds:
+        feed.release()
+    assert not asked
 
 
 async def test_an_older_hypivisor_is_asked_no_less_for_not_counting(mesh, client, monkeypatch, node):
