@@ -8,6 +8,7 @@ the last entry back to the root. The entries are those that pi-socket makes of i
 import asyncio
 import functools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -94,7 +95,7 @@ def _branch(path: str, _size: int, _mtime_ns: int, until: str | None) -> tuple[_
         for line in file:
             at, offset = offset, offset + len(line)
             try:
-                head = _HEADS.decode(line)
+                head = _HEADS.decode(_mended(line))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue  # a line cut short by a crash, or nothing that pi has written
             if head.id is None or head.type == "session":
@@ -111,6 +112,18 @@ def _branch(path: str, _size: int, _mtime_ns: int, until: str | None) -> tuple[_
 
 
 _HEADS = msgspec.json.Decoder(_Head)
+# A backslash that is escaped itself; a whole character in two halves; half of one.
+_ESCAPES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+_REPLACEMENT = rb"\ufffd"
+
+
+def _mended(line: bytes) -> bytes:
+    """Half a character, which JavaScript's strings may hold and nobody else's, becomes a replacement."""
+    if b"\\ud" not in line.lower():
+        return line
+    return _ESCAPES.sub(lambda found: _REPLACEMENT if found["half"] else found[0], line)
 
 
 def _page(
@@ -122,7 +135,7 @@ def _page(
     for place in reversed(places[:end]):
         file.seek(place.offset)
         try:
-            entry = entry_of(json.loads(file.read(place.length)))
+            entry = entry_of(json.loads(_mended(file.read(place.length))))
             entry_bytes = len(json.dumps(entry))
         except (ValueError, RecursionError):
             continue  # what places it in the tree could be read, and the rest cannot

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from hyperpi import strict_json
 from node.kinds.pi_session import read_page
 
 
@@ -58,6 +59,22 @@ def test_a_file_that_is_not_there_is_no_history_and_a_loop_in_one_ends(tmp_path)
     page = read_page(file, None, 10)
     assert page is not None
     assert len(page[0]) <= 3
+
+
+def test_half_a_character_costs_a_replacement_and_no_part_of_the_conversation(tmp_path):
+    texts = ["half \\ud83e", "\\uDD80 other", "whole \\ud83e\\udd80", "a path C:\\\\ud800"]
+    lines, parent = [], "null"
+    for number, text in enumerate(texts):
+        message = f'{{"role":"user","content":"{text}"}}'
+        head = f'"type":"message","id":"m{number}","parentId":{parent},"timestamp":"2026-01-05T10:00:00.000Z"'
+        lines.append(f'{{{head},"message":{message}}}\n')
+        parent = f'"m{number}"'
+    (tmp_path / "s.jsonl").write_text("".join(lines))
+    entries, more = read_page(tmp_path / "s.jsonl", None, 10)
+    found = [entry["blocks"][0]["text"] for entry in entries]
+    assert found == ["half \ufffd", "\ufffd other", "whole \N{CRAB}", "a path C:\\ud800"]
+    assert not more
+    strict_json.encode(entries)  # as every answer is
 
 
 def test_lines_that_no_pi_writes_are_passed_over(tmp_path):
