@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +60,17 @@ def owner_of_pi(model_url: str) -> Iterator[Any]:
 
 async def _measure(system: System, rig: Any) -> list[Figure]:
     figures = [await start(system, rig)]
-    async with system.viewer() as viewer:
-        agent = await spawned(viewer, rig.folder)
+    async with system.viewer() as viewer, spawned(viewer, rig.folder) as agent:
         await viewer.call("agent.attach", {"agent": agent})
         figures.append(await first_event(viewer, agent))
         figures += await tokens(viewer, agent)
-        await viewer.call("agent.stop", {"agent": agent})
     figures.append(await history(system, rig))
     return figures
 
 
-async def spawned(viewer: Viewer, path: Path, *args: str) -> str:
-    """Start a pi and return once it is listed as idle."""
+@contextlib.asynccontextmanager
+async def spawned(viewer: Viewer, path: Path, *args: str) -> AsyncIterator[str]:
+    """A pi, once it is listed as idle; stopped when the block is left, whatever happened in it."""
     where = {"node": "bench", "path": str(path), "headless": True, "args": args}
     await viewer.call("mesh.get", {})
     asked = await viewer.ask("node.spawn", {**where, "request_id": uuid.uuid4().hex})
@@ -83,7 +82,10 @@ async def spawned(viewer: Viewer, path: Path, *args: str) -> str:
             agent = message["result"]["agent"]
         elif message.get("method") == "mesh.changed":
             states |= {one["id"]: one["state"] for one in message["params"].get("agents", ())}
-    return agent
+    try:
+        yield agent
+    finally:
+        await viewer.call("agent.stop", {"agent": agent})
 
 
 async def start(system: System, rig: Any) -> Figure:
@@ -96,9 +98,8 @@ async def start(system: System, rig: Any) -> Figure:
             alone.append(time.perf_counter() - began)
         async with system.viewer() as viewer:
             began = time.perf_counter()
-            agent = await spawned(viewer, rig.folder)
-            listed.append(time.perf_counter() - began)
-            await viewer.call("agent.stop", {"agent": agent})
+            async with spawned(viewer, rig.folder):
+                listed.append(time.perf_counter() - began)
     added = statistics.median(listed) - statistics.median(alone)
     words = (
         f"{statistics.median(listed):.2f} s, pi alone {statistics.median(alone):.2f} s; medians of {ROUNDS}"
@@ -163,8 +164,7 @@ async def history(system: System, rig: Any) -> Figure:
     path = rig.folder / "long.jsonl"
     write_session(path, rig.folder)
     times_ms = []
-    async with system.viewer() as viewer:
-        agent = await spawned(viewer, rig.folder, "--session", str(path))
+    async with system.viewer() as viewer, spawned(viewer, rig.folder, "--session", str(path)) as agent:
         for _ in range(ROUNDS):
             async with system.viewer() as other:
                 await other.call("mesh.get", {})
@@ -176,7 +176,6 @@ async def history(system: System, rig: Any) -> Figure:
                     page = await other.call("agent.history", wanted)
                     entries, more = page["entries"] + entries, page["more"]
                 times_ms.append((time.perf_counter() - began) * 1e3)
-        await viewer.call("agent.stop", {"agent": agent})
     messages = [entry for entry in entries if entry["role"] in {"user", "assistant"}]
     assert len(messages) == MESSAGES, len(messages)
     words = f"attach and pages, median of {ROUNDS}; HAPI 27 ms, opencode 65"

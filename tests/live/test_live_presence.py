@@ -97,7 +97,8 @@ async def test_what_waits_in_an_agent_is_known_to_whoever_asks_the_mesh(system: 
         }
         await agent.call("agent.changed", state="working", queue=[waits])
         await program.knows(agent.id, state="working")
-        assert (await program.call("agent.show", agent="busy"))["queue"] == [waits]
+        queue = (await program.call("agent.show", agent="busy"))["queue"]
+        assert queue == [{**waits, "cut": 0, "kept": False}]
 
 
 async def test_an_ended_agent_is_readable_and_can_be_forgotten(system: System, program: Program):
