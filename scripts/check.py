@@ -20,9 +20,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 STEP_S = 300.0  # the slowest, types without a cache, takes a minute on a slow machine
 AT_ONCE = 2
-# Most tests wait for processes rather than work; four of them keep two cores busy. tests/conftest.py says
+# Most tests wait for processes rather than work; a third process keeps two cores busy. tests/conftest.py says
 # which tests may run beside which.
-SIDE_BY_SIDE = ("-n", "4", "--dist", "loadgroup")
+SIDE_BY_SIDE = ("-n", "3", "--dist", "loadgroup")
 # The step "front-end tests" has run these.
 FRONT_END = ("--deselect", "tests/pide_js/test_static_files.py::test_the_modules_pass_their_own_tests")
 TESTS_FAILED = 1  # pytest's exit code

@@ -511,7 +511,7 @@ async def test_a_node_that_was_left_in_the_background_is_spared_too(rig: Rig) ->
     [background], [daemon] = [await pids_written_to(file, 1) for file in files]
     tree = Tree(one.pid, one.pid_start)
     try:
-        await until(lambda: processes()[background].session not in processes())
+        await until(lambda: background in (table := processes()) and table[background].session not in table)
         tree.look(spare=background, mark=f"HYPERPI_AGENT={one.agent}")
         assert background not in tree.known
         tree.look(spare=None, mark="HYPERPI_AGENT=another")
