@@ -157,6 +157,8 @@ class Keeper:
 
     def write_down(self) -> None:
         """For a node that comes later: who holds the program, and who will."""
+        if self.report is not None:
+            return  # a node that has heard of the end may have had the file removed
         try:
             save(self.spec_path, {**self.spec, **self.processes()})
         except OSError as exc:

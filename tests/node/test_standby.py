@@ -170,6 +170,29 @@ async def test_a_node_knows_who_stands_by_though_no_file_could_be_written(
     assert (await node.end_of(one.agent)).output == f"hello {one.pid}\n"
 
 
+async def test_what_could_not_be_written_is_not_written_after_the_end(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient(rig, monkeypatch, REFUSED_AGAIN_S=0.1, ANSWER_S=1.0)
+    node = await rig.node()
+    one = await rig.start("cat")
+    first = (await stands_by(rig, one)).standby_pid
+    await node.connected(one.agent)
+    in_the_way = rig.keepers / f"{one.agent}.json.tmp"
+    in_the_way.mkdir()
+    os.kill(first, signal.SIGKILL)
+    await node.until(lambda: known_to(node, one).standby_pid not in (0, first))
+    node.refuse = {"keeper.exited"}
+    os.kill(one.pid, signal.SIGKILL)
+    await until(lambda: any(method == "keeper.exited" for method, _ in node.calls))
+    in_the_way.rmdir()
+    await asyncio.sleep(0.3)  # nothing is to happen; it would have been written twice by now
+    assert kept(rig, one).standby_pid == first
+    node.refuse = set()
+    assert (await node.end_of(one.agent)).signal == "SIGKILL"
+    await until(lambda: list(rig.keepers.iterdir()) == [])
+
+
 @pytest.mark.parametrize("missing", ["fork", "pipe"])
 def test_a_system_that_refuses_a_process_costs_no_descriptor_and_no_signal(
     monkeypatch: pytest.MonkeyPatch, missing: str
