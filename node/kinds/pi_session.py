@@ -137,7 +137,7 @@ def _page(
         try:
             entry = entry_of(json.loads(_mended(file.read(place.length))))
             entry_bytes = len(json.dumps(entry))
-        except (ValueError, RecursionError):
+        except (TypeError, ValueError, RecursionError):
             continue  # what places it in the tree could be read, and the rest cannot
         if entry is None:
             continue

@@ -77,6 +77,16 @@ def test_half_a_character_costs_a_replacement_and_no_part_of_the_conversation(tm
     strict_json.encode(entries)  # as every answer is
 
 
+def test_an_entry_of_odd_types_is_passed_over_and_the_others_are_read(tmp_path):
+    odd = [
+        {"role": "toolResult", "content": 7},
+        {"role": []},
+        {"role": "toolResult", "content": [{"text": 7}]},
+    ]
+    lines = [line(1, None), *(line(n, n - 1, message=odd[n - 2]) for n in (2, 3, 4)), line(5, 4)]
+    assert numbers(read_page(write(tmp_path / "s", *lines), None, 10)) == ([1, 5], False)
+
+
 def test_lines_that_no_pi_writes_are_passed_over(tmp_path):
     deep = '{"type":"message","id":"00000009","message":' + "[" * 60_000 + "\n"
     deep_and_whole = line(1, 0, more="@").replace('"@"', "[" * 60_000 + "]" * 60_000)
